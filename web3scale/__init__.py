@@ -1,0 +1,1 @@
+"""The code of the book *Web3 Scalability*: one subpackage a chapter, named as the chapter is."""
