@@ -56,8 +56,8 @@ def new(xlabel: str, ylabel: str, **options: Any) -> tuple[Any, Any]:
     Examples
     --------
     >>> fig, ax = new("utilisation", "power [1/s²]", ylim=(0, 1))
-    >>> ax.get_ylim()
-    (0.0, 1.0)
+    >>> ax.get_xlabel()
+    'utilisation'
     """
     import matplotlib.pyplot as plt
 

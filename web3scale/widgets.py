@@ -71,10 +71,11 @@ class Explorer:
         """Return the figure as accessible HTML: native range inputs over one picture a setting, each with alt text."""
         rows = []
         for name, options in self.values.items():
+            label, first = html.escape(self.labels[name]), html.escape(str(options[0]))
             rows.append(
-                f'<label class="explore-row"><span>{html.escape(self.labels[name])}</span> '
-                f'<input type="range" min="0" max="{len(options) - 1}" value="0" step="1" '
-                f'aria-valuetext="{html.escape(str(options[0]))}"> <output>{html.escape(str(options[0]))}</output></label>'
+                f'<label class="explore-row"><span>{label}</span> '
+                f'<input type="range" min="0" max="{len(options) - 1}" value="0" step="1" aria-valuetext="{first}"> '
+                f"<output>{first}</output></label>"
             )
         for i, point in enumerate(self.points):
             hide = "" if i == 0 else ' hidden style="display: none"'

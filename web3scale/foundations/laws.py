@@ -719,7 +719,7 @@ def fit_usl(nodes: npt.ArrayLike, throughput: npt.ArrayLike) -> UslFit:
 
 
 def load_specsdm91() -> tuple[Array, Array]:
-    """Published measurements of the SPEC SDM91 benchmark, the data set `specsdm91` of the R package usl.
+    """Published SPEC SDM91 measurements of a 16-processor server: data set `specsdm91` of the R package usl.
 
     Returns
     -------
@@ -728,7 +728,7 @@ def load_specsdm91() -> tuple[Array, Array]:
 
     References
     ----------
-    Gunther (2007), Guerrilla Capacity Planning; Möding, R package usl 3.0.3.
+    Gunther (2007), Guerrilla Capacity Planning; Gunther and Möding, R package usl.
 
     Examples
     --------
