@@ -24,7 +24,12 @@ def execute(path, measured=False):
     book = nbformat.reads(before, as_version=4)
     kept = {cell.id: cell.outputs for cell in book.cells if "measured" in cell.metadata.get("tags", [])}
     NotebookClient(
-        book, timeout=600, store_widget_state=False, record_timing=False, resources={"metadata": {"path": path.parent}}
+        book,
+        timeout=600,
+        store_widget_state=False,
+        record_timing=False,
+        coalesce_streams=True,  # how printed lines arrive, in one piece or in two, is a matter of time
+        resources={"metadata": {"path": path.parent}},
     ).execute()
     book.metadata = {
         "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},

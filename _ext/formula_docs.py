@@ -25,7 +25,7 @@ class FormulaDocumenter(FunctionDocumenter):
             for name, symbol in found.symbols.items()
         )
         result = found.quantities["return"].unit
-        lines = [".. math::", "", f"   {sp.latex(found.expr)}", "", f"where {units}. Unit of the result: {result}."]
+        lines = [".. math::", "", f"   {found.latex}", "", f"where {units}. Unit of the result: {result}."]
         for line in ["", *lines, ""]:
             self.add_line(line, source)
 

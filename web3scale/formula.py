@@ -19,6 +19,7 @@ from typing import Annotated, Any, Generic, ParamSpec, get_args, get_type_hints
 import numpy as np
 import numpy.typing as npt
 import sympy as sp
+from sympy.printing.latex import LatexPrinter
 
 from web3scale.errors import DomainError
 
@@ -139,13 +140,21 @@ def checked_integer(where: str, name: str, value: Any, low: int) -> int:
     return int(value)
 
 
+class _Printer(LatexPrinter):  # type: ignore[misc]
+    """SymPy's LaTeX, but a sum does not open with a minus sign: 1 - p, never -p + 1."""
+
+    def _as_ordered_terms(self, expr: sp.Expr, order: str | None = None) -> list[sp.Expr]:
+        terms = super()._as_ordered_terms(expr, order=order)
+        return sorted(terms, key=lambda term: term.could_extract_minus_sign())
+
+
 class Formula(Generic[P]):
     """A closed form: call it for the number, read `expr` for the algebra.
 
     Attributes
     ----------
     expr : sympy.Expr
-        The formula over `symbols`; derive from it, print it.
+        The formula over `symbols`; derive from it, print it (`latex` is what a page shows).
     symbols : dict of str to sympy.Symbol
         The printed letter of each parameter.
     quantities : dict of str to Quantity
@@ -183,8 +192,14 @@ class Formula(Generic[P]):
     def __repr__(self) -> str:
         return f"{self.__name__}({', '.join(self.symbols)}) = {self.expr}"
 
+    @property
+    def latex(self) -> str:
+        """The right-hand side as LaTeX, for the page."""
+        printed: str = _Printer().doprint(self.expr)
+        return printed
+
     def _repr_latex_(self) -> str:
-        return f"$\\displaystyle {sp.latex(self.expr)}$"
+        return f"$\\displaystyle {self.latex}$"
 
     @cached_property
     def quantities(self) -> dict[str, Quantity]:
@@ -199,7 +214,7 @@ class Formula(Generic[P]):
 
     @cached_property
     def compiled(self) -> Callable[..., Any]:
-        """The formula as arithmetic: `expr`, lambdified."""
+        """The formula as arithmetic, `expr` lambdified."""
         function: Callable[..., Any] = sp.lambdify(tuple(self.symbols.values()), self.expr, modules="numpy")
         return function
 

@@ -102,7 +102,7 @@ def mm1_response(utilisation: ShareBelowOne, service_rate: PositiveRate) -> Seco
     return 1 / (service_rate * (1 - utilisation))
 
 
-@formula(utilisation="rho", service_rate="mu", variability="C2")
+@formula(utilisation="rho", service_rate="mu", variability="C^2")
 def mg1_response(utilisation: ShareBelowOne, service_rate: PositiveRate, variability: Ratio) -> Seconds:
     """Mean response time of one server with random arrivals and any service, by Pollaczek and Khinchine.
 
@@ -137,7 +137,7 @@ def mg1_response(utilisation: ShareBelowOne, service_rate: PositiveRate, variabi
     return (1 + utilisation * (1 + variability) / (2 * (1 - utilisation))) / service_rate
 
 
-@formula(utilisation="rho", service_rate="mu", variability="C2")
+@formula(utilisation="rho", service_rate="mu", variability="C^2")
 def mg1_power(
     utilisation: ShareBelowOne, service_rate: PositiveRate, variability: Ratio
 ) -> Annotated[Any, Quantity("1/s^2")]:
@@ -174,7 +174,7 @@ def mg1_power(
     return utilisation * service_rate / mg1_response(utilisation, service_rate, variability)
 
 
-@formula(variability="C2")
+@formula(variability="C^2")
 def mg1_best_utilisation(variability: Ratio) -> ShareBelowOne:
     """Utilisation at which `mg1_power` is greatest, 1/(1 + √((1 + C²)/2)).
 
@@ -394,7 +394,7 @@ class QueueRun:
 
     @property
     def mean_response_s(self) -> Array:
-        """Mean response time of each run, shape (runs,): independent samples, fit for a standard error."""
+        """Mean response time in each run, shape (runs,). The runs are independent, fit for a standard error."""
         mean: Array = self.wait_s.mean(axis=1) + self.service_s.mean(axis=1)
         return mean
 
