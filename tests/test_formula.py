@@ -31,7 +31,14 @@ from web3scale.formula import (
     checked_integer,
     formula,
 )
-from web3scale.foundations import amdahl_speedup, karp_flatt, mg1_best_utilisation, mg1_power, mg1_response
+from web3scale.foundations import (
+    amdahl_limit,
+    amdahl_speedup,
+    karp_flatt,
+    mg1_best_utilisation,
+    mg1_power,
+    mg1_response,
+)
 
 calls = 0
 
@@ -98,7 +105,12 @@ def test_it_looks_like_the_function_it_was():
     assert speedup.__doc__.startswith("Amdahl's law")
     assert str(inspect.signature(speedup)) == "(parallel, nodes)"
     assert repr(speedup) == f"speedup(parallel, nodes) = {speedup.expr}"
-    assert speedup._repr_latex_() == f"$\\displaystyle {sp.latex(speedup.expr)}$"
+    assert speedup._repr_latex_() == f"$\\displaystyle {speedup.latex}$"
+
+
+def test_latex_is_written_as_one_writes_it():
+    assert amdahl_limit.latex == r"\frac{1}{1 - p}"
+    assert karp_flatt.latex.count("- \\frac{1}{n}") == 2
 
 
 def test_quantities_come_from_the_annotations():

@@ -349,6 +349,10 @@ def lindley(gaps_s: npt.ArrayLike, service_s: npt.ArrayLike) -> Array:
     service = np.asarray(checked("lindley", "service_s", service_s, _SECONDS))
     if gaps.shape != service.shape or gaps.ndim == 0:
         raise DomainError(f"lindley: gaps_s and service_s must have one shape, got {gaps.shape} and {service.shape}")
+    return _lindley(gaps, service)
+
+
+def _lindley(gaps: Array, service: Array) -> Array:
     # idle[j]: arrival time of j less the work that arrived before it; the wait is how far below its maximum we are
     idle = np.cumsum(gaps, axis=-1)
     idle[..., 1:] -= np.cumsum(service[..., :-1], axis=-1)
@@ -465,7 +469,7 @@ def simulate_queue(
     gaps = rng.standard_exponential(shape)
     gaps /= arriving
     service = _service_times(shape, serving, spread, rng)
-    wait = lindley(gaps, service) if number == 1 else _shared_queue(gaps, service, number)
+    wait = _lindley(gaps, service) if number == 1 else _shared_queue(gaps, service, number)
     return QueueRun(wait[:, skipped:], service[:, skipped:], arriving)
 
 
