@@ -10,6 +10,13 @@ EDITS = [
     # a name that differs from the visible text confuses voice control (WCAG 2.5.3)
     (r'(<button[^>]*search-button-field[^>]*?) title="Search" aria-label="Search"', r"\1"),
     (r'<summary aria-label="Toggle hidden content">', "<summary>"),
+    # a button to unfold a chapter's sections has an icon only: name it
+    (
+        r'(>([^<]+)</a><details[^>]*>)<summary>(?=<span class="toctree-toggle")',
+        r'\1<summary aria-label="Sections of \2">',
+    ),
+    # a role that WAI-ARIA has withdrawn, inside a list whose items it hides
+    (r' role="doc-biblioentry"', ' role="listitem"'),
     # every part of a page belongs to a landmark
     (
         r'<(dialog|div) (id="pst-primary-sidebar"|class="bd-sidebar-primary[^"]*")',
