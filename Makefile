@@ -30,10 +30,10 @@ test: .venv/installed
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest --doctest-modules -m "not browser" tests web3scale
+	$(BIN)/pytest --doctest-modules -m "not browser and not built" tests web3scale
 	$(BIN)/pytest --nbval --nbval-sanitize-with tests/nbval.cfg chapters
 	$(BIN)/jupyter-book build -W -n --all .
-	$(BIN)/pytest -m browser tests/browser
+	$(BIN)/pytest -m "built or browser" tests
 
 notebooks: .venv/installed
 	$(BIN)/python _ext/execute.py

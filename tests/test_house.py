@@ -344,11 +344,8 @@ def environment_faults(text: str, project: dict) -> list[str]:
 
 
 def test_environment_is_that_of_pyproject():
-    path = ROOT / "environment.yml"
-    if not path.exists():
-        pytest.skip("environment.yml is not written yet")
     project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert environment_faults(path.read_text(encoding="utf-8"), project) == []
+    assert environment_faults((ROOT / "environment.yml").read_text(encoding="utf-8"), project) == []
 
 
 PROJECT = {

@@ -214,7 +214,7 @@ def test_order_does_not_matter(contention, coherency, seed):
     contention=st.floats(0.02, 0.3),
     coherency=st.floats(0.001, 0.02),
     seed=st.integers(0, 2**32),
-    scale=st.floats(-4, 4).map(lambda e: 10.0**e),
+    scale=st.floats(-9, 9).map(lambda e: 10.0**e),
 )
 def test_unit_of_throughput_is_free(contention, coherency, seed, scale):
     data = noisy(100.0, contention, coherency, seed)

@@ -446,13 +446,13 @@ def karp_flatt(speedup: PositiveRatio, nodes: CountAboveOne) -> Annotated[Any, Q
     return (1 / speedup - 1 / nodes) / (1 - 1 / nodes)
 
 
-@formula(parallel="p_G", nodes="n")
-def gustafson_speedup(parallel: Share, nodes: Count) -> Ratio:
+@formula(scaled_parallel="p_G", nodes="n")
+def gustafson_speedup(scaled_parallel: Share, nodes: Count) -> Ratio:
     """Speed-up of a task that grows with the number of nodes. Model 1.2 of the book.
 
     Parameters
     ----------
-    parallel : float or array
+    scaled_parallel : float or array
         Share p_G of the *n-node* run that is spread: not Amdahl's p.
     nodes : float or array
         Number n of nodes, at least 1.
@@ -476,16 +476,16 @@ def gustafson_speedup(parallel: Share, nodes: Count) -> Ratio:
     >>> gustafson_speedup(0.5, 9)
     5.0
     """
-    return (1 - parallel) + parallel * nodes
+    return (1 - scaled_parallel) + scaled_parallel * nodes
 
 
-@formula(parallel="p_G", nodes="n")
-def amdahl_parallel(parallel: Share, nodes: Count) -> Share:
+@formula(scaled_parallel="p_G", nodes="n")
+def amdahl_parallel(scaled_parallel: Share, nodes: Count) -> Share:
     """Amdahl's parallel share of a run whose share by Gustafson's count is known.
 
     Parameters
     ----------
-    parallel : float or array
+    scaled_parallel : float or array
         Share p_G of the n-node run.
     nodes : float or array
         Number n of nodes, at least 1.
@@ -505,7 +505,7 @@ def amdahl_parallel(parallel: Share, nodes: Count) -> Share:
     >>> amdahl_parallel(0.5, 9)
     0.9
     """
-    return nodes * parallel / ((1 - parallel) + nodes * parallel)
+    return nodes * scaled_parallel / ((1 - scaled_parallel) + nodes * scaled_parallel)
 
 
 @formula(nodes="n", gain="gamma", contention="sigma", coherency="kappa")

@@ -1,0 +1,209 @@
+"""The shape of the book: what every notebook and every chapter must have."""
+
+import ast
+import importlib
+import re
+
+import pytest
+import sympy as sp
+from book import ITEMS, NOTEBOOKS, ROOT, cells, chapter_notebooks, notation, toc_files
+
+from web3scale.formula import Formula
+
+CHAPTER_PACKAGES = {1: "foundations"}
+each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
+each_chapter = pytest.mark.parametrize("chapter", ITEMS)
+
+
+def text_of(path):
+    return "\n".join(c.source for c in cells(path, "markdown"))
+
+
+def printed(cell):
+    """Return the text that a cell shows: what it printed, and the plain form of what it returned."""
+    return [o.get("text") or o.get("data", {}).get("text/plain", "") for o in cell.outputs]
+
+
+def test_every_notebook_is_in_the_toc_and_every_entry_exists():
+    files = toc_files()
+    assert {f"chapters/{p.stem}" for p in NOTEBOOKS} <= set(files)
+    for name in files:
+        assert any((ROOT / f"{name}{ending}").exists() for ending in (".ipynb", ".md")), name
+
+
+@each_notebook
+def test_stored_outputs_are_complete(path):
+    code = cells(path, "code")
+    for number, cell in enumerate(code, 1):
+        assert cell.execution_count == number, f"cell {number} was not run in order: make notebooks"
+        assert all(o.output_type != "error" for o in cell.outputs), cell.source
+
+
+@each_notebook
+def test_cells_fit_a_screen(path):
+    for cell in cells(path, "code"):
+        limit = 30 if "hide-input" in cell.metadata.get("tags", []) else 20  # folded away, or read
+        assert len(cell.source.splitlines()) <= limit, cell.source
+
+
+@each_notebook
+def test_stored_text_is_the_same_on_every_processor(path):
+    for cell in cells(path, "code"):
+        for text in printed(cell):
+            assert not re.search(r"0x[0-9a-f]{6,}", text), f"an address: {text}"
+            for number in re.findall(r"\d[\d_]*\.?\d*", text):
+                digits = number.replace(".", "").replace("_", "").strip("0")
+                assert len(digits) <= 8, f"{number} in {text!r}: print fewer digits"
+
+
+@each_notebook
+def test_figures_have_caption_alt_text_and_data(path):
+    for cell in cells(path, "code"):
+        if not any("image/png" in o.get("data", {}) for o in cell.outputs):
+            continue
+        options = cell.metadata.get("mystnb", {})
+        assert options.get("figure", {}).get("caption"), f"no caption: {cell.source}"
+        assert options["figure"].get("name", "").startswith("fig-"), cell.source
+        bundle = next(o.data for o in cell.outputs if "image/png" in o.get("data", {}))
+        if "text/html" in bundle:
+            alts = re.findall(r'<img alt="([^"]*)"', bundle["text/html"])
+            assert len(alts) > 1
+            assert all(len(alt) > 20 for alt in alts)
+            assert len(set(alts)) == len(alts), "two frames with one description"
+        else:
+            assert len(options.get("image", {}).get("alt", "")) > 40, f"no alt text: {cell.source}"
+            data = [t for t in printed(cell) if "<Figure" not in t]
+            assert any(re.search(r"\d", t) for t in data), f"prints no data of what it draws: {cell.source}"
+
+
+@each_notebook
+def test_a_figure_is_referred_to_by_a_name_that_exists(path):
+    names = {c.metadata.get("mystnb", {}).get("figure", {}).get("name") for c in cells(path, "code")}
+    used = set(re.findall(r"\{numref\}`[^<`]*<([^>]+)>`", text_of(path)))
+    assert used <= names
+    assert not re.search(r"\{numref\}`fig-", text_of(path)), "write {numref}`Figure <name>`: JupyterLab shows the word"
+
+
+@each_notebook
+def test_terms_are_linked(path):
+    assert "{term}`" in text_of(path) or path.stem == "01_foundations"
+
+
+@each_chapter
+def test_a_chapter_states_every_item_of_the_treatise_and_checks_it(chapter):
+    found = {}
+    for path in chapter_notebooks(chapter):
+        blocks = [("markdown", c.source) if c.cell_type == "markdown" else ("code", c.source) for c in read(path)]
+        for at, (kind, source) in enumerate(blocks):
+            for label in re.findall(r":(?:label|name): ((?:def|mod|thm|alg|prop)-[\d-]+)", source) * (
+                kind == "markdown"
+            ):
+                after = "\n".join(code for k, code in blocks[at + 1 : at + 12] if k == "code")
+                found[label] = (source, "assert" in after)
+    assert set(ITEMS[chapter]) <= set(found)
+    for label, (source, is_checked) in found.items():
+        assert is_checked, f"{label}: no check follows it"
+        if label in ITEMS[chapter]:
+            assert re.search(r"[一-鿿]{2,}", source), f"{label}: no Chinese term"
+
+
+def read(path):
+    import nbformat
+
+    return nbformat.read(path, as_version=4).cells
+
+
+@each_chapter
+def test_models_are_numbered_as_their_titles_say(chapter):
+    text = "\n".join(text_of(p) for p in chapter_notebooks(chapter))
+    titles = re.findall(r"\{admonition\} Model (\d+)\.(\d+) .*\n:class: model\n:name: mod-(\d+)-(\d+)", text)
+    assert titles == [(str(chapter), str(i), str(chapter), str(i)) for i in range(1, len(titles) + 1)]
+    assert len(titles) == text.count("{admonition} Model")
+
+
+@each_chapter
+def test_anatomy(chapter):
+    overview, *sections = chapter_notebooks(chapter)
+    first = cells(overview, "markdown")[0].source
+    assert "?" in first, "a chapter opens with a question"
+    assert re.search(r"\d", first), "with a number in it"
+    for part in ("What you will be able to do", "What you need", "How the chapter is built", "lecture", "core"):
+        assert part in text_of(overview), part
+    for path in sections:
+        text = text_of(path)
+        opening = cells(path, "markdown")[0].source
+        assert "?" in opening
+        assert re.search(r"\d", opening), path.stem
+        for part in ("**You will learn**", "**You need**"):
+            assert part in text, (path.stem, part)
+        headings = re.findall(r"^## (.+)$", text, re.M)
+        assert headings[-4:] == ["On real numbers", "Exercises", "Summary", "Further reading"], path.stem
+        assert "{cite" in text.split("## Further reading")[1]
+        code = "\n".join(c.source for c in cells(path, "code"))
+        assert "widgets.explore(" in code, f"{path.stem} has no slider"
+        assert "load_" in code, f"{path.stem} has no real numbers"
+
+
+@each_chapter
+def test_exercises_have_levels_numbers_and_running_solutions(chapter):
+    numbers, levels = [], []
+    for path in chapter_notebooks(chapter):
+        notebook = read(path)
+        for at, cell in enumerate(notebook):
+            exercise = re.match(r"```\{exercise\} (★+☆*) .*\n:label: (ex-[\d-]+)\n:enumerator: ([\d.]+)\n", cell.source)
+            assert bool(exercise) == ("{exercise}" in cell.source), cell.source
+            if exercise:
+                levels.append(exercise[1])
+                numbers.append(exercise[3])
+                solution, code = notebook[at + 1], notebook[at + 2]
+                assert solution.source.startswith(f"```{{solution}} {exercise[2]}\n:class: dropdown"), exercise[2]
+                assert code.cell_type == "code"
+                assert "solution" in code.metadata.tags, f"{exercise[2]} has no running solution"
+                assert code.metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}
+    assert numbers == [f"{chapter}.{i}" for i in range(1, len(numbers) + 1)]
+    assert len(numbers) >= 12
+    assert set(levels) == {"★☆☆", "★★☆", "★★★"}
+
+
+# Notation
+
+
+def test_all_thirteen_chapters_have_their_notation():
+    assert [h for h in notation() if isinstance(h, int)] == list(range(1, 14))
+
+
+@pytest.mark.parametrize("chapter", range(1, 14))
+def test_one_letter_has_one_meaning(chapter):
+    tables = notation()
+    symbols, meanings, _, words = zip(*(tables["Everywhere"] + tables[chapter]), strict=True)
+    for column in (symbols, meanings, [w for w in words if w != "—"]):
+        assert len(set(column)) == len(column), [x for x in column if column.count(x) > 1]
+
+
+@each_chapter
+def test_formulas_use_the_letters_words_and_units_of_the_notation(chapter):
+    package = importlib.import_module(f"web3scale.{CHAPTER_PACKAGES[chapter]}")
+    table = {symbol: (unit, word) for symbol, _, unit, word in notation()[chapter]}
+    formulas = [f for f in vars(package).values() if isinstance(f, Formula)]
+    assert formulas
+    for formula in formulas:
+        for name, symbol in formula.symbols.items():
+            letter = sp.latex(symbol).replace("C^{2}", "C^2").replace("_{", "_").rstrip("}")
+            assert letter in table, f"{formula.__name__}: {letter} is not in the notation"
+            assert table[letter] == (formula.quantities[name].unit, name), f"{formula.__name__}: {letter}"
+
+
+@each_notebook
+def test_notebooks_use_the_letters_of_the_notation(path):
+    chapter = int(path.stem[:2]) if path.stem[:2].isdigit() else 1  # Primer A prepares chapter 1 and shares its letters
+    rows = notation()["Everywhere"] + notation()[chapter]
+    letters = {re.split(r"[_^]", symbol)[0] for symbol, *_ in rows}
+    for cell in cells(path, "code"):
+        for call in ast.walk(ast.parse(cell.source.replace("%", ""))):
+            if not (isinstance(call, ast.Call) and ast.unparse(call.func) in ("sp.symbols", "sp.Symbol")):
+                continue
+            for name in ast.literal_eval(call.args[0]).split():
+                letter = re.split(r"[_^]", sp.latex(sp.Symbol(name)))[0]
+                if len(letter) >= 4 and not letter.startswith("\\"):
+                    continue  # a word, not a letter
+                assert letter in letters, f"{path.stem}: the symbol {name} is not in the notation"
