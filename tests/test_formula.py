@@ -207,6 +207,7 @@ def test_arguments_are_left_as_they_were():
     times = np.array([1.0, 2.0])
     seven(times)[0] = 0
     assert times.tolist() == [1.0, 2.0]
+    assert not np.shares_memory(checked("here", "it", times, Quantity("s")), times)
 
 
 def test_shapes_that_do_not_broadcast():

@@ -186,7 +186,31 @@ def test_exact_data_give_the_parameters_back(gain, contention, coherency):
     assert fit.contention == pytest.approx(contention, rel=1e-6, abs=1e-7)
     assert fit.coherency == pytest.approx(coherency, rel=1e-6, abs=1e-7)
     assert fit.residual <= 1e-6 * gain
-    assert fit.freedom == SIZES.size - 3
+    assert fit.freedom == SIZES.size - 3 + len(fit.at_bound)
+    visible = {"contention": contention * SIZES.max(), "coherency": coherency * SIZES.max() ** 2}  # at the largest size
+    assert set(fit.at_bound) >= {name for name, cost in visible.items() if cost == 0}
+    assert not {name for name, cost in visible.items() if cost > 1e-5} & set(fit.at_bound)
+
+
+def test_a_parameter_at_its_bound_is_treated_as_known():
+    """Coherency that the data do not show: the others are judged by the two-parameter fit, by another program."""
+    rng = np.random.default_rng(3)
+    data = by_hand(SIZES, 100.0, 0.1, 0.0) * (1 + 0.01 * rng.standard_normal(SIZES.size))
+    data[-3:] *= 1.02  # bends up at the end: the best κ is negative
+    fit = fit_usl(SIZES, data)
+    assert fit.at_bound == ("coherency",)
+    best, covariance = optimize.curve_fit(lambda n, g, s: by_hand(n, g, s, 0.0), SIZES, data, p0=[90, 0.05])
+    assert [fit.gain, fit.contention] == pytest.approx(best, rel=1e-6)
+    assert fit.standard_errors[:2] == pytest.approx(np.sqrt(np.diag(covariance)), rel=1e-5)
+    assert np.isnan(fit.standard_errors[2])
+    assert fit.freedom == SIZES.size - 2
+    assert np.all(np.isfinite(fit.predict([1, 1000])))
+
+
+def test_decreasing_data_stay_inside_the_law():
+    fit = fit_usl([1, 2, 4, 8], [5, 3, 2, 1])
+    assert 0 <= fit.contention <= 1
+    assert usl_peak(fit.contention, fit.coherency) < 1  # one node is best
 
 
 @given(contention=st.floats(0.001, 0.05), coherency=st.floats(1e-8, 1e-6))
@@ -207,7 +231,8 @@ def test_order_does_not_matter(contention, coherency, seed):
     data = noisy(100.0, contention, coherency, seed)
     order = np.random.default_rng(seed + 1).permutation(SIZES.size)
     one, other = fit_usl(SIZES, data), fit_usl(SIZES[order], data[order])
-    assert other.interval() == pytest.approx(one.interval(), rel=1e-5, abs=1e-8)
+    assert other.at_bound == one.at_bound
+    assert other.interval() == pytest.approx(one.interval(), rel=1e-5, abs=1e-8, nan_ok=True)
 
 
 @given(
@@ -223,7 +248,7 @@ def test_unit_of_throughput_is_free(contention, coherency, seed, scale):
     assert [other.gain, other.contention, other.coherency] == pytest.approx(
         [one.gain * scale, one.contention, one.coherency], rel=1e-6, abs=1e-9
     )
-    assert other.standard_errors == pytest.approx(one.standard_errors * unit, rel=1e-5)
+    assert other.standard_errors == pytest.approx(one.standard_errors * unit, rel=1e-5, nan_ok=True)
     assert other.residual == pytest.approx(one.residual * scale, rel=1e-6)
     assert other.predict(40)[1] == pytest.approx(one.predict(40)[1] * scale, rel=1e-5)
 

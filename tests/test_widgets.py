@@ -219,3 +219,18 @@ def test_more_than_25_frames_refused():
     for values in ({"nodes": range(26)}, {"nodes": range(13), "share": range(2)}):
         with pytest.raises(DomainError, match=r"^explore: values must make at most 25 frames, got 26$"):
             explore(draw, name="fig", alt=alt, **values)
+
+
+def test_start_places_the_sliders_everywhere():
+    figure = two_sliders(start={"share": 0.9})
+    page = figure.html()
+    assert len(re.findall(r'<img alt="[^"]*" src', page)) == 1  # the one that is not hidden
+    assert html.escape(alt(1, 0.9)) in re.findall(r'<img alt="([^"]*)" src', page)
+    assert re.findall(r'value="(\d)" aria-valuetext="([\d.]+)"', page) == [("0", "1"), ("1", "0.9")]
+    assert [slider.value for slider in figure.live().children[:-1]] == [1, 0.9]
+
+
+@pytest.mark.parametrize("start", [{"share": 11}, {"other": 1}])
+def test_start_must_be_one_of_the_values(start):
+    with pytest.raises(DomainError, match="explore: start must name sliders and their values"):
+        two_sliders(start=start)

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property, update_wrapper
 from math import inf, isfinite
+from numbers import Real
 from typing import Annotated, Any, Generic, ParamSpec, get_args, get_type_hints
 
 import numpy as np
@@ -101,25 +102,72 @@ def checked(where: str, name: str, value: Any, quantity: Quantity) -> Any:
     >>> checked("mm1_response", "service_rate", 2, Quantity("1/s", open="low"))
     2.0
     """
-    good = False
-    number: Any = None
     try:
-        if isinstance(value, (bool, str, bytes)):
-            pass
-        elif isinstance(value, (int, float, np.integer, np.floating)):
-            number = float(value)
-            good = bool(quantity.holds(number))
-        else:
-            array = np.asarray(value)
-            if array.dtype.kind in "iufO" and array.size:  # O: Fraction and other exact numbers
-                number = array.astype(float)
-                good = bool(np.all(quantity.holds(number)))
-                number = float(number) if number.ndim == 0 else number
+        if isinstance(value, float) and quantity.holds(value):  # the common case, kept fast
+            return float(value)
+        number = _numbers(value)
+        if number is not None and np.size(number) and np.all(quantity.holds(number)):
+            return number
     except (TypeError, ValueError, OverflowError):
-        good = False
-    if not good:
+        pass
+    raise DomainError(f"{where}: {name} must be a number in {quantity}, got {value!r}")
+
+
+def _is_real(value: Any) -> bool:
+    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
+
+
+def _numbers(value: Any) -> Any:
+    """A float or a new array of floats; None where an entry is text, a truth value, complex or masked."""
+    if _is_real(value):
+        return float(value)
+    if isinstance(value, (np.ma.MaskedArray, str, bytes)):
+        return None
+    # a list is looked at entry by entry: NumPy would turn the True in it into 1.0 without a word
+    array = value if isinstance(value, np.ndarray) else np.asarray(value, dtype=object)
+    if array.dtype.kind == "O":
+        if not all(_is_real(entry) for entry in array.flat):
+            return None
+    elif array.dtype.kind not in "iuf":
+        return None
+    return float(array) if array.ndim == 0 else array.astype(float)
+
+
+def checked_scalar(where: str, name: str, value: Any, quantity: Quantity) -> float:
+    """Return `value` as a float, once it is one number in `quantity`.
+
+    Raises
+    ------
+    DomainError
+        If it is not, or is an array.
+
+    Examples
+    --------
+    >>> checked_scalar("simulate_queue", "arrival_rate", 2, Quantity("1/s", open="low"))
+    2.0
+    """
+    number = checked(where, name, value, quantity)
+    if not isinstance(number, float):
         raise DomainError(f"{where}: {name} must be a number in {quantity}, got {value!r}")
     return number
+
+
+def finite(where: str, value: Any) -> Any:
+    """Return `value`, once every number in it is finite.
+
+    Raises
+    ------
+    DomainError
+        If one is not: the arguments were in range, but too large or too small to compute with.
+
+    Examples
+    --------
+    >>> finite("throughput_bound", 3.5)
+    3.5
+    """
+    if not np.all(np.isfinite(value)):
+        raise DomainError(f"{where}: the result must be finite, got {value!r}")
+    return value
 
 
 def checked_integer(where: str, name: str, value: Any, low: int) -> int:
@@ -141,11 +189,13 @@ def checked_integer(where: str, name: str, value: Any, low: int) -> int:
 
 
 class _Printer(LatexPrinter):  # type: ignore[misc]
-    """SymPy's LaTeX, but a sum does not open with a minus sign: 1 - p, never -p + 1."""
+    """SymPy's LaTeX with the constant first, and no sum that opens with a minus sign: 1 - p, but n - 1."""
 
     def _as_ordered_terms(self, expr: sp.Expr, order: str | None = None) -> list[sp.Expr]:
-        terms = super()._as_ordered_terms(expr, order=order)
-        return sorted(terms, key=lambda term: term.could_extract_minus_sign())
+        terms = list(expr.args)
+        first = next((term for term in terms if not term.could_extract_minus_sign()), terms[0])
+        terms.remove(first)
+        return [first, *terms]
 
 
 class Formula(Generic[P]):
@@ -247,10 +297,14 @@ class Formula(Generic[P]):
 
     def _algebra(self, given: tuple[Any, ...]) -> Any:
         """One formula inside another, or exact numbers: those that are numbers are checked all the same."""
+        exact = []
         for (name, quantity), value in zip(self._checks, given, strict=True):
-            if not isinstance(value, sp.Basic) or value.is_number:
-                checked(self.__name__, name, float(value), quantity)
-        return self.body(*given)  # type: ignore[call-arg]
+            if not isinstance(value, sp.Basic):
+                checked_scalar(self.__name__, name, value, quantity)
+            elif value.is_number:
+                checked(self.__name__, name, float(value) if value.is_real else None, quantity)
+            exact.append(sp.sympify(value))
+        return self.body(*exact)  # type: ignore[call-arg]
 
 
 def formula(**letters: str) -> Callable[[Callable[P, Any]], Formula[P]]:

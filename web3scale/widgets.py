@@ -45,7 +45,7 @@ def _png(figure: Any, dpi: int) -> str:
 
 
 class Explorer:
-    """What `explore` returns: shown as widgets by a kernel, as HTML by a page, as its first frame on paper.
+    """What `explore` returns: shown as widgets by a kernel, as HTML by a page, as its starting frame on paper.
 
     Attributes
     ----------
@@ -60,8 +60,9 @@ class Explorer:
         alt: Callable[..., str],
         values: dict[str, Sequence[Any]],
         labels: dict[str, str],
+        start: dict[str, Any],
     ) -> None:
-        self.name, self.draw, self.alt, self.values, self.labels = name, draw, alt, values, labels
+        self.name, self.draw, self.alt, self.values, self.labels, self.start = name, draw, alt, values, labels, start
         self.points = [dict(zip(values, p, strict=True)) for p in itertools.product(*values.values())]
 
     def __repr__(self) -> str:
@@ -71,14 +72,15 @@ class Explorer:
         """Return the figure as accessible HTML: native range inputs over one picture a setting, each with alt text."""
         rows = []
         for name, options in self.values.items():
-            label, first = html.escape(self.labels[name]), html.escape(str(options[0]))
+            label, first = html.escape(self.labels[name]), html.escape(str(self.start[name]))
             rows.append(
                 f'<label class="explore-row"><span>{label}</span> '
-                f'<input type="range" min="0" max="{len(options) - 1}" value="0" step="1" aria-valuetext="{first}"> '
+                f'<input type="range" min="0" max="{len(options) - 1}" step="1" '
+                f'value="{list(options).index(self.start[name])}" aria-valuetext="{first}"> '
                 f"<output>{first}</output></label>"
             )
-        for i, point in enumerate(self.points):
-            hide = "" if i == 0 else ' hidden style="display: none"'
+        for point in self.points:
+            hide = "" if point == self.start else ' hidden style="display: none"'
             picture = _svg(self.draw(**point))
             rows.append(f'<img alt="{html.escape(self.alt(**point))}"{hide} src="data:image/svg+xml;base64,{picture}">')
         values = json.dumps([[str(x) for x in v] for v in self.values.values()])
@@ -97,7 +99,7 @@ class Explorer:
         style = {"description_width": "12em"}
         sliders = {
             n: widgets.SelectionSlider(
-                options=list(v), value=v[0], description=self.labels[n], style=style, layout={"width": "32em"}
+                options=list(v), value=self.start[n], description=self.labels[n], style=style, layout={"width": "32em"}
             )
             for n, v in self.values.items()
         }
@@ -118,7 +120,7 @@ class Explorer:
         return {
             "text/plain": repr(self),
             "text/html": self.html(),
-            "image/png": _png(self.draw(**self.points[0]), dpi=144),
+            "image/png": _png(self.draw(**self.start), dpi=144),
             VIEW: self._live._repr_mimebundle_()[VIEW],
         }
 
@@ -129,6 +131,7 @@ def explore(
     name: str,
     alt: Callable[..., str],
     labels: dict[str, str] | None = None,
+    start: dict[str, Any] | None = None,
     **values: Sequence[Any],
 ) -> Explorer:
     """Draw a figure for every combination of `values`, behind sliders that work with and without a kernel.
@@ -143,13 +146,16 @@ def explore(
         Called as `draw` is, returns the alternative text of that frame: what it shows, with its main numbers.
     labels
         What each slider is called on the page; its parameter's name otherwise.
+    start
+        Where a slider stands at first; at its first value otherwise.
     **values
         The values of each slider, at most 25 combinations in all.
 
     Raises
     ------
     DomainError
-        If the name is not of that form, a slider is empty, or there are more combinations than 25.
+        If the name is not of that form, a slider is empty, a start is none of its values, or there are more
+        combinations than 25.
 
     Examples
     --------
@@ -161,7 +167,10 @@ def explore(
         raise DomainError(f"explore: name must be lower-case letters, digits and hyphens, got {name!r}")
     if not values or not all(len(v) for v in values.values()):
         raise DomainError(f"explore: values must hold a slider or more, none empty, got {values!r}")
-    explorer = Explorer(draw, name, alt, values, {n: (labels or {}).get(n, n) for n in values})
+    first = {n: v[0] for n, v in values.items()} | (start or {})
+    if first.keys() != values.keys() or any(first[n] not in v for n, v in values.items()):
+        raise DomainError(f"explore: start must name sliders and their values, got {start!r}")
+    explorer = Explorer(draw, name, alt, values, {n: (labels or {}).get(n, n) for n in values}, first)
     if len(explorer.points) > LIMIT:
         raise DomainError(f"explore: values must make at most {LIMIT} frames, got {len(explorer.points)}")
     return explorer

@@ -10,11 +10,14 @@ from pathlib import Path
 
 import pytest
 import yaml
-from checks import READY
 from playwright.sync_api import sync_playwright
 
+from .checks import READY
+
 ROOT = Path(__file__).parents[2]
-SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html"))  # another folder, to try the tests on a broken copy
+SITE = Path(
+    os.environ.get("BOOK_SITE", ROOT / "_build" / "html")
+).resolve()  # another folder, to try the tests on a broken copy
 DESK, PHONE = (1280, 900), (390, 844)
 FLAGS = [
     "--no-sandbox",
@@ -43,6 +46,7 @@ def has_sliders(name):
 
 BOOK = listed(yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8")))
 PAGES = [*BOOK, "genindex", "search"]
+WITH_SLIDERS = [name for name in BOOK if has_sliders(name)]
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +61,13 @@ def page_name(request):
     return request.param
 
 
-@pytest.fixture(scope="module", params=[name for name in BOOK if has_sliders(name)])
+@pytest.fixture(scope="session")
+def slider_pages():
+    """The pages with sliders."""
+    return WITH_SLIDERS
+
+
+@pytest.fixture(scope="module", params=WITH_SLIDERS)
 def slider_page(request):
     """One page with sliders after the other."""
     return request.param

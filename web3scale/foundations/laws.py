@@ -36,6 +36,8 @@ from web3scale.formula import (
     ShareBelowOne,
     checked,
     checked_integer,
+    checked_scalar,
+    finite,
     formula,
 )
 
@@ -44,7 +46,7 @@ CostRate = Annotated[Any, Quantity("money/s", open="low")]
 Productivity = Annotated[Any, Quantity("1/money")]
 
 _DEMAND = Quantity("s")
-_NODES = Quantity("1", open="low")
+_NODES = Quantity("1", low=1.0)
 _RATE = Quantity("1/s", open="low")
 
 
@@ -239,7 +241,7 @@ def elasticity(quantity: sp.Expr | Formula[...], resource: sp.Symbol) -> sp.Expr
     Raises
     ------
     DomainError
-        If `quantity` is no SymPy expression or Formula, or `resource` no Symbol.
+        If `quantity` is no SymPy expression or Formula, `resource` is no Symbol, or only has the name of one in it.
 
     Examples
     --------
@@ -252,6 +254,9 @@ def elasticity(quantity: sp.Expr | Formula[...], resource: sp.Symbol) -> sp.Expr
         raise DomainError(f"elasticity: quantity must be a SymPy expression or a Formula, got {quantity!r}")
     if not isinstance(resource, sp.Symbol):
         raise DomainError(f"elasticity: resource must be a SymPy symbol, got {resource!r}")
+    if any(s.name == resource.name and s != resource for s in expression.free_symbols):
+        # one letter, two symbols: without positive=True it is another one, and its derivative would be zero
+        raise DomainError(f"elasticity: resource must be the same symbol as in {expression}, got another {resource!r}")
     return sp.simplify(resource * sp.diff(expression, resource) / expression)
 
 
@@ -294,9 +299,10 @@ def throughput_bound(demands: npt.ArrayLike, customers: npt.ArrayLike, think_tim
     array([1., 4.])
     """
     seconds = _demands("throughput_bound", demands)
-    thinking = checked("throughput_bound", "think_time", think_time, _DEMAND)
+    thinking = checked_scalar("throughput_bound", "think_time", think_time, _DEMAND)
     number = checked("throughput_bound", "customers", customers, Quantity("1"))
-    bound = np.minimum(1 / seconds.max(), number / (seconds.sum() + thinking))
+    with np.errstate(all="ignore"):
+        bound = finite("throughput_bound", np.minimum(1 / seconds.max(), number / (seconds.sum() + thinking)))
     return float(bound) if np.ndim(bound) == 0 else bound
 
 
@@ -309,6 +315,11 @@ def saturation_customers(demands: npt.ArrayLike, think_time: float = 0.0) -> flo
         Service demand of each station, seconds per request.
     think_time : float
         Seconds that a customer spends outside between two requests.
+
+    Returns
+    -------
+    float
+        N*, not rounded.
 
     Raises
     ------
@@ -325,8 +336,9 @@ def saturation_customers(demands: npt.ArrayLike, think_time: float = 0.0) -> flo
     5.0
     """
     seconds = _demands("saturation_customers", demands)
-    thinking = checked("saturation_customers", "think_time", think_time, _DEMAND)
-    return float((seconds.sum() + thinking) / seconds.max())
+    thinking = checked_scalar("saturation_customers", "think_time", think_time, _DEMAND)
+    with np.errstate(all="ignore"):
+        return float(finite("saturation_customers", (seconds.sum() + thinking) / seconds.max()))
 
 
 # Section 1.3: laws of speed-up
@@ -367,12 +379,17 @@ def amdahl_speedup(parallel: Share, nodes: Count) -> Ratio:
 
 @formula(parallel="p")
 def amdahl_limit(parallel: ShareBelowOne) -> Ratio:
-    """Speed-up that no number of nodes exceeds, 1/(1 − p).
+    """Speed-up that no number of nodes exceeds.
 
     Parameters
     ----------
     parallel : float or array
         Share p of the one-node run that can be spread, below 1.
+
+    Returns
+    -------
+    float or array
+        1/(1 − p).
 
     Raises
     ------
@@ -393,12 +410,17 @@ def amdahl_limit(parallel: ShareBelowOne) -> Ratio:
 
 @formula(parallel="p")
 def amdahl_half_nodes(parallel: ShareBelowOne) -> Ratio:
-    """Nodes at which `amdahl_speedup` reaches half its limit, p/(1 − p).
+    """Nodes at which `amdahl_speedup` reaches half its limit.
 
     Parameters
     ----------
     parallel : float or array
         Share p of the one-node run that can be spread, below 1.
+
+    Returns
+    -------
+    float or array
+        p/(1 − p); below 1, where p < 1/2, one node is past half the limit already.
 
     Raises
     ------
@@ -509,17 +531,17 @@ def amdahl_parallel(scaled_parallel: Share, nodes: Count) -> Share:
 
 
 @formula(nodes="n", gain="gamma", contention="sigma", coherency="kappa")
-def usl_throughput(nodes: PositiveRatio, gain: PositiveRate, contention: Ratio, coherency: Ratio) -> Rate:
+def usl_throughput(nodes: Count, gain: PositiveRate, contention: Share, coherency: Ratio) -> Rate:
     """Throughput by the Universal Scalability Law. Model 1.3 of the book.
 
     Parameters
     ----------
     nodes : float or array
-        Size n of the configuration: nodes, or load generators.
+        Size n of the configuration, at least 1: nodes, or load generators.
     gain : float or array
         Throughput γ of one node, requests per second.
     contention : float or array
-        σ, the cost of waiting for what is shared.
+        σ, the cost of waiting for what is shared, at most 1.
     coherency : float or array
         κ, the cost of keeping every pair of nodes in agreement.
 
@@ -547,7 +569,7 @@ def usl_throughput(nodes: PositiveRatio, gain: PositiveRate, contention: Ratio, 
 
 @formula(contention="sigma", coherency="kappa")
 def usl_peak(contention: Share, coherency: PositiveRatio) -> Ratio:
-    """Size at which `usl_throughput` is greatest, √((1 − σ)/κ).
+    """Size at which `usl_throughput` is greatest.
 
     Parameters
     ----------
@@ -555,6 +577,11 @@ def usl_peak(contention: Share, coherency: PositiveRatio) -> Ratio:
         σ, at most 1.
     coherency : float or array
         κ, above 0: without it there is no peak.
+
+    Returns
+    -------
+    float or array
+        √((1 − σ)/κ); where that is below 1, one node is best.
 
     Raises
     ------
@@ -585,7 +612,7 @@ def _gradient(nodes: Array, parameters: Array) -> Array:
     return np.column_stack([np.broadcast_to(g, nodes.shape) for g in _usl_gradient()(nodes, *parameters)])
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class UslFit:
     """What `fit_usl` found: three parameters, how sure it is of each, and what is left over.
 
@@ -594,11 +621,19 @@ class UslFit:
     gain, contention, coherency : float
         γ (requests per second), σ and κ.
     covariance : array, shape (3, 3)
-        Covariance of (γ, σ, κ); the standard errors are the square roots of its diagonal.
+        Covariance of (γ, σ, κ), zero in the row and column of a parameter at its bound.
     residual : float
         Residual standard error, requests per second.
     freedom : int
-        Number of measurements less the three parameters.
+        Number of measurements less the number of parameters that are not at a bound.
+    at_bound : tuple of str
+        Parameters that ended on the edge of their range: the data show no sign of that cost.
+
+    Examples
+    --------
+    >>> fit = fit_usl([1, 2, 4, 8], [10, 19, 36, 64])
+    >>> fit.freedom, fit.at_bound, fit.interval().shape
+    (1, (), (3, 2))
     """
 
     gain: float
@@ -607,11 +642,13 @@ class UslFit:
     covariance: Array
     residual: float
     freedom: int
+    at_bound: tuple[str, ...]
 
     @property
     def standard_errors(self) -> Array:
-        """Standard errors of γ, σ and κ, shape (3,)."""
-        return np.sqrt(np.diag(self.covariance))
+        """Standard errors of γ, σ and κ, shape (3,); nan for a parameter at its bound, which has none."""
+        bound = [name in self.at_bound for name in ("gain", "contention", "coherency")]
+        return np.where(bound, np.nan, np.sqrt(np.diag(self.covariance)))
 
     @property
     def _parameters(self) -> Array:
@@ -629,7 +666,9 @@ class UslFit:
         return np.column_stack([self._parameters - half, self._parameters + half])
 
     def predict(self, nodes: npt.ArrayLike, level: float = 0.95) -> tuple[Array, Array]:
-        """Fitted throughput at `nodes` and the half-width of its confidence band (delta method).
+        """Fitted throughput at `nodes`, and the half-width of the confidence band of its mean (delta method).
+
+        The band knows the noise of the measurements. It does not know whether the law is true.
 
         Raises
         ------
@@ -637,6 +676,8 @@ class UslFit:
             If `nodes` is not positive or `level` is not between 0 and 1.
         """
         number = np.atleast_1d(np.asarray(checked("UslFit.predict", "nodes", nodes, _NODES)))
+        if number.ndim != 1:
+            raise DomainError(f"UslFit.predict: nodes must be a number or a list, got shape {number.shape}")
         slope = _gradient(number, self._parameters)
         spread = np.sqrt(np.einsum("ij,jk,ik->i", slope, self.covariance, slope))
         return (
@@ -647,7 +688,7 @@ class UslFit:
     def _quantile(self, where: str, level: float) -> float:
         from scipy.special import stdtrit  # only a fit needs it
 
-        inside = checked(f"UslFit.{where}", "level", level, Quantity("1", high=1.0, open="low high"))
+        inside = checked_scalar(f"UslFit.{where}", "level", level, Quantity("1", high=1.0, open="low high"))
         return float(stdtrit(self.freedom, (1 + inside) / 2))
 
 
@@ -665,8 +706,8 @@ def fit_usl(nodes: npt.ArrayLike, throughput: npt.ArrayLike) -> UslFit:
     Returns
     -------
     UslFit
-        Parameters with σ, κ ≥ 0 and their standard errors. A parameter that ends on its bound 0 has a standard
-        error that the data do not support: read it as "no sign of this cost".
+        Parameters with 0 ≤ σ ≤ 1 and κ ≥ 0, and their standard errors. A parameter that ends on a bound is
+        named in `at_bound`; the others are then judged as if it had been known.
 
     Raises
     ------
@@ -691,31 +732,47 @@ def fit_usl(nodes: npt.ArrayLike, throughput: npt.ArrayLike) -> UslFit:
         raise DomainError(f"fit_usl: nodes and throughput must be lists of one length, got {n.shape} and {x.shape}")
     checked_integer("fit_usl", "number of measurements", n.size, low=4)
     checked_integer("fit_usl", "number of different sizes", np.unique(n).size, low=3)
+    scale = float(np.max(x))
+    y = x / scale
     # n/X is a quadratic in n - 1: its straight least squares is where the true one starts
-    start = np.polynomial.polynomial.polyfit(n - 1, n / x, 2)
-    gain = 1 / start[0] if start[0] > 0 else float(np.max(x / n))
+    start = np.polynomial.polynomial.polyfit(n - 1, n / y, 2)
+    gain = 1 / start[0] if start[0] > 0 else float(np.max(y / n))
     coherency = max(start[2] * gain, 0.0)
-    contention = max(start[1] * gain - coherency, 0.0)
+    contention = min(max(start[1] * gain - coherency, 0.0), 1.0)
     # one unit of each variable moves the fit about as far: without it κ, often 10⁻⁴, is lost beside γ
     unit = np.array([gain, 1 / n.max(), 1 / n.max() ** 2])
-    shape = float(np.max(x))
+    low, high = np.zeros(3), np.array([np.inf, 1.0, np.inf]) / unit
     solution = least_squares(
-        lambda z: (usl_throughput.compiled(n, *(z * unit)) - x) / shape,
-        np.array([gain, contention, coherency]) / unit + 1e-9,
-        jac=lambda z: _gradient(n, z * unit) * unit / shape,
-        bounds=([0.0, 0.0, 0.0], np.inf),
+        lambda z: usl_throughput.compiled(n, *(z * unit)) - y,
+        np.clip(np.array([gain, contention, coherency]) / unit, low + 1e-9, high - 1e-9),
+        jac=lambda z: _gradient(n, z * unit) * unit,
+        bounds=(low, high),
         xtol=1e-14,
         ftol=1e-14,
         gtol=1e-14,
         max_nfev=10_000,
     )
-    parameters = solution.x * unit
-    freedom = n.size - 3
-    variance = float(np.sum((solution.fun * shape) ** 2)) / freedom
-    scaled = _gradient(n, parameters) * unit
-    covariance = variance * np.linalg.pinv(scaled.T @ scaled) * np.outer(unit, unit)
-    gain, contention, coherency = (float(p) for p in parameters)
-    return UslFit(gain, contention, coherency, covariance, float(np.sqrt(variance)), freedom)
+    free = (solution.x > 1e-6) & (solution.x < high - 1e-6)
+    z = np.where(free, solution.x, np.where(solution.x > 0.5, high, 0.0))
+    freedom = int(n.size - np.sum(free))
+    variance = float(np.sum(solution.fun**2)) / freedom
+    slope = (_gradient(n, z * unit) * unit)[:, free]
+    covariance = np.zeros((3, 3))
+    covariance[np.ix_(free, free)] = variance * np.linalg.pinv(slope.T @ slope)
+    units = unit * np.array([scale, 1.0, 1.0])
+    with np.errstate(all="ignore"):
+        parameters = finite("fit_usl", z * units)
+        covariance = finite("fit_usl", covariance * np.outer(units, units))
+    names = ("gain", "contention", "coherency")
+    return UslFit(
+        gain=float(parameters[0]),
+        contention=float(parameters[1]),
+        coherency=float(parameters[2]),
+        covariance=covariance,
+        residual=float(np.sqrt(variance)) * scale,
+        freedom=freedom,
+        at_bound=tuple(name for name, inside in zip(names, free, strict=True) if not inside),
+    )
 
 
 def load_specsdm91() -> tuple[Array, Array]:

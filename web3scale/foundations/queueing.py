@@ -26,6 +26,8 @@ from web3scale.formula import (
     ShareBelowOne,
     checked,
     checked_integer,
+    checked_scalar,
+    finite,
     formula,
 )
 
@@ -176,12 +178,17 @@ def mg1_power(
 
 @formula(variability="C^2")
 def mg1_best_utilisation(variability: Ratio) -> ShareBelowOne:
-    """Utilisation at which `mg1_power` is greatest, 1/(1 + √((1 + C²)/2)).
+    """Utilisation at which `mg1_power` is greatest.
 
     Parameters
     ----------
     variability : float or array
         C², variance of the service time over its squared mean.
+
+    Returns
+    -------
+    float or array
+        1/(1 + √((1 + C²)/2)).
 
     Raises
     ------
@@ -309,8 +316,9 @@ def mmn_response(utilisation: npt.ArrayLike, service_rate: float, servers: int) 
     """
     number = checked_integer("mmn_response", "servers", servers, low=1)
     busy = checked("mmn_response", "utilisation", utilisation, _BELOW_ONE)
-    rate = checked("mmn_response", "service_rate", service_rate, _RATE)
-    return 1 / rate + erlang_c(busy * number, number) / (number * rate * (1 - busy))
+    rate = checked_scalar("mmn_response", "service_rate", service_rate, _RATE)
+    with np.errstate(all="ignore"):
+        return finite("mmn_response", 1 / rate + erlang_c(busy * number, number) / (number * rate * (1 - busy)))
 
 
 def lindley(gaps_s: npt.ArrayLike, service_s: npt.ArrayLike) -> Array:
@@ -322,14 +330,14 @@ def lindley(gaps_s: npt.ArrayLike, service_s: npt.ArrayLike) -> Array:
     Parameters
     ----------
     gaps_s : array-like, shape (..., jobs)
-        Seconds between the arrival before and this one; the first is counted from time zero.
+        Seconds between the arrival before and this one; the first entry changes nothing.
     service_s : array-like, shape (..., jobs)
         Seconds of service that each request needs.
 
     Returns
     -------
     array, shape (..., jobs)
-        Seconds from arrival to the start of service.
+        Seconds from arrival to the start of service, exact to the rounding of the time since the first arrival.
 
     Raises
     ------
@@ -349,12 +357,15 @@ def lindley(gaps_s: npt.ArrayLike, service_s: npt.ArrayLike) -> Array:
     service = np.asarray(checked("lindley", "service_s", service_s, _SECONDS))
     if gaps.shape != service.shape or gaps.ndim == 0:
         raise DomainError(f"lindley: gaps_s and service_s must have one shape, got {gaps.shape} and {service.shape}")
-    return _lindley(gaps, service)
+    with np.errstate(all="ignore"):
+        wait: Array = finite("lindley", _lindley(gaps, service))
+    return wait
 
 
 def _lindley(gaps: Array, service: Array) -> Array:
     # idle[j]: arrival time of j less the work that arrived before it; the wait is how far below its maximum we are
-    idle = np.cumsum(gaps, axis=-1)
+    idle = np.zeros_like(gaps)  # time starts at the first arrival, so that a late start costs no digits
+    np.cumsum(gaps[..., 1:], axis=-1, out=idle[..., 1:])
     idle[..., 1:] -= np.cumsum(service[..., :-1], axis=-1)
     wait = np.maximum.accumulate(idle, axis=-1)
     wait -= idle
@@ -375,7 +386,7 @@ def _shared_queue(gaps: Array, service: Array, servers: int) -> Array:
     return wait.T
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class QueueRun:
     """What `simulate_queue` saw, warm-up removed.
 
@@ -385,6 +396,12 @@ class QueueRun:
         Seconds of waiting and of service of each request, in order of arrival.
     arrival_rate : float
         Rate λ at which the requests were sent, per second.
+
+    Examples
+    --------
+    >>> run = simulate_queue(1.0, 2.0, jobs=3, runs=2, rng=np.random.default_rng(1))
+    >>> run.response_s.shape, run.mean_response_s.shape
+    ((2, 3), (2,))
     """
 
     wait_s: Array
@@ -454,23 +471,28 @@ def simulate_queue(
     2.0
     """
     where = "simulate_queue"
-    arriving = checked(where, "arrival_rate", arrival_rate, _RATE)
-    serving = checked(where, "service_rate", service_rate, _RATE)
-    spread = checked(where, "variability", variability, _LOAD)
+    arriving = checked_scalar(where, "arrival_rate", arrival_rate, _RATE)
+    serving = checked_scalar(where, "service_rate", service_rate, _RATE)
+    spread = checked_scalar(where, "variability", variability, _LOAD)
     number = checked_integer(where, "servers", servers, low=1)
     count = checked_integer(where, "jobs", jobs, low=1)
     skipped = checked_integer(where, "warmup", warmup, low=0)
     shape = (checked_integer(where, "runs", runs, low=1), count + skipped)
-    if not isinstance(rng, np.random.Generator):
-        raise DomainError(f"{where}: rng must be a numpy.random.Generator, got {rng!r}")
+    generator = _generator(where, rng)
     if arriving >= number * serving:
         limit = f"below servers * service_rate = {number * serving:g}"
         raise DomainError(f"{where}: arrival_rate must be {limit}, got {arriving:g}")
-    gaps = rng.standard_exponential(shape)
+    gaps = generator.standard_exponential(shape)
     gaps /= arriving
-    service = _service_times(shape, serving, spread, rng)
+    service = _service_times(shape, serving, spread, generator)
     wait = _lindley(gaps, service) if number == 1 else _shared_queue(gaps, service, number)
     return QueueRun(wait[:, skipped:], service[:, skipped:], arriving)
+
+
+def _generator(where: str, rng: Any) -> np.random.Generator:
+    if not isinstance(rng, np.random.Generator):
+        raise DomainError(f"{where}: rng must be a numpy.random.Generator, got {rng!r}")
+    return rng
 
 
 def _service_times(shape: tuple[int, int], rate: float, variability: float, rng: np.random.Generator) -> Array:
@@ -495,7 +517,8 @@ def simulate_closed(
     think_time : float
         Mean seconds a customer spends outside between two requests.
     completions, runs : int
-        Requests to complete in each run (about a tenth more are dropped as warm-up), and independent runs.
+        Requests to count in each run, about, and independent runs. Before counting starts, five requests a customer
+        and a tenth of `completions` are dropped as warm-up.
     rng : numpy.random.Generator
         Where the randomness comes from.
 
@@ -521,10 +544,11 @@ def simulate_closed(
     """
     where = "simulate_closed"
     seconds = np.atleast_1d(np.asarray(checked(where, "demands", demands, _POSITIVE_SECONDS)))
-    thinking = checked(where, "think_time", think_time, _SECONDS)
+    thinking = checked_scalar(where, "think_time", think_time, _SECONDS)
     number = checked_integer(where, "customers", customers, low=1)
     done = checked_integer(where, "completions", completions, low=1)
     many = checked_integer(where, "runs", runs, low=1)
+    generator = _generator(where, rng)
     if seconds.ndim != 1:
         raise DomainError(f"{where}: demands must be a list, got shape {seconds.shape}")
     # A customer is at home (column 0) or at a station; the next event of every run is drawn at once.
@@ -534,13 +558,14 @@ def simulate_closed(
     here = np.zeros((many, stations), dtype=np.int64)
     here[:, 0] = number
     every = np.arange(many)
-    steps, dropped = (done + done // 10) * stations, (done // 10) * stations
+    dropped = (5 * number + done // 10) * stations
+    steps = dropped + done * stations
     clock = np.zeros(many)
     finished = np.zeros(many)
     for step in range(steps):
         active = np.where(alone, here, here > 0) * rates
         total = active.sum(axis=1)
-        pick = (np.cumsum(active, axis=1) > (rng.random(many) * total)[:, None]).argmax(axis=1)
+        pick = (np.cumsum(active, axis=1) > (generator.random(many) * total)[:, None]).argmax(axis=1)
         if step >= dropped:
             # the mean of the exponential holding time, not a draw of it: same answer, less noise
             clock += 1 / total
