@@ -150,7 +150,7 @@ def test_exercises_have_levels_numbers_and_running_solutions(chapter):
     for path in chapter_notebooks(chapter):
         notebook = read(path)
         for at, cell in enumerate(notebook):
-            exercise = re.match(r"```\{exercise\} (★+☆*) .*\n:label: (ex-[\d-]+)\n:enumerator: ([\d.]+)\n", cell.source)
+            exercise = re.match(r"```\{exercise\} (\w+): .*\n:label: (ex-[\d-]+)\n:enumerator: ([\d.]+)\n", cell.source)
             assert bool(exercise) == ("{exercise}" in cell.source), cell.source
             if exercise:
                 levels.append(exercise[1])
@@ -162,7 +162,7 @@ def test_exercises_have_levels_numbers_and_running_solutions(chapter):
                 assert code.metadata.jupyter == {"source_hidden": True, "outputs_hidden": True}
     assert numbers == [f"{chapter}.{i}" for i in range(1, len(numbers) + 1)]
     assert len(numbers) >= 12
-    assert set(levels) == {"★☆☆", "★★☆", "★★★"}
+    assert set(levels) == {"Check", "Apply", "Extend"}
 
 
 # Notation

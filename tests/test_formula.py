@@ -29,6 +29,8 @@ from web3scale.formula import (
     Share,
     checked,
     checked_integer,
+    checked_scalar,
+    finite,
     formula,
 )
 from web3scale.foundations import (
@@ -61,6 +63,12 @@ def seven(time: Seconds) -> Ratio:
 def inside(width: Annotated[Any, Quantity("1", high=1.0, open="low high")]) -> Ratio:
     """A parameter open at both ends."""
     return 1 / (width * (1 - width))
+
+
+@formula(nodes="n")
+def one_less(nodes: Count) -> Ratio:
+    """A constant below zero."""
+    return nodes - 1
 
 
 @formula(left="a", right="b")
@@ -111,6 +119,7 @@ def test_it_looks_like_the_function_it_was():
 def test_latex_is_written_as_one_writes_it():
     assert amdahl_limit.latex == r"\frac{1}{1 - p}"
     assert karp_flatt.latex == r"\frac{\frac{1}{A} - \frac{1}{n}}{1 - \frac{1}{n}}"  # SymPy opens with the minus
+    assert one_less.latex == "n - 1"
 
 
 def test_quantities_come_from_the_annotations():
@@ -236,6 +245,12 @@ NOT_NUMBERS = [
     [0.5, None],
     [0.5, "0.5"],
     [True, False],
+    [True, 0.5],  # NumPy alone would read 1.0
+    np.array([True]),
+    np.array(["0.5"]),
+    np.array(["0.5"], dtype=object),
+    np.array([0.5j]),
+    np.ma.masked_array([0.5, 0.5], mask=[False, True]),
     [0.5, math.nan],
     [0.5, 0.5j],
     {},
@@ -285,6 +300,21 @@ def test_a_pole_is_refused(args):
 def test_overflow_is_refused(args):
     with pytest.raises(DomainError, match=r"^quotient: no finite value at "):
         quotient(*args)
+
+
+@pytest.mark.parametrize("bad", [[0.5], [0.5, 0.6], np.array([0.5]), 2, "0.5", None])
+def test_a_scalar_is_one_number(bad):
+    with pytest.raises(DomainError) as error:
+        checked_scalar("here", "it", bad, Quantity("1", high=1.0))
+    assert str(error.value) == f"here: it must be a number in [0, 1], got {bad!r}"
+    assert checked_scalar("here", "it", np.array(0.5), Quantity("1", high=1.0)) == 0.5
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, np.array([1.0, math.inf]), np.array([[math.nan], [1.0]])])
+def test_results_must_be_finite_everywhere(bad):
+    with pytest.raises(DomainError, match=r"^here: the result must be finite, got "):
+        finite("here", bad)
+    assert finite("here", 3.5) == 3.5
 
 
 @pytest.mark.parametrize(

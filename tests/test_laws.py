@@ -209,7 +209,10 @@ def test_a_parameter_at_its_bound_is_treated_as_known():
 
 def test_decreasing_data_stay_inside_the_law():
     fit = fit_usl([1, 2, 4, 8], [5, 3, 2, 1])
-    assert 0 <= fit.contention <= 1
+    assert fit.at_bound == ("contention",)
+    assert fit.contention == 1
+    assert fit.freedom == 2
+    assert np.isnan(fit.standard_errors).tolist() == [False, True, False]
     assert usl_peak(fit.contention, fit.coherency) < 1  # one node is best
 
 
@@ -319,6 +322,8 @@ def test_fit_leaves_the_data_alone():
         (3, 4, "lists of one length"),
         ([1, 2, -3, 4], [1, 2, 3, 4], "nodes must be a number"),
         ([0, 2, 3, 4], [1, 2, 3, 4], "nodes must be a number"),
+        ([0.5, 2, 3, 4], [1, 2, 3, 4], r"nodes must be a number in \[1, inf\)"),
+        ([1, 2, 4, 8], [1e308, 1.5e308, 1.7e308, 1.1e308], "result must be finite"),
         ([1, 2, 3, 4], [1, 2, -3, 4], "throughput must be a number"),
         ([1, 2, 3, 4], [1, 2, 0, 4], "throughput must be a number"),
         ([1, 2, 3, 4], [1, 2, math.nan, 4], "throughput must be a number"),
@@ -455,6 +460,13 @@ def test_elasticity_refuses_what_is_no_symbol(resource):
         elasticity(amdahl_speedup, resource)
 
 
+def test_elasticity_refuses_a_namesake():
+    # without positive=True it is another symbol, and the derivative with respect to it is zero
+    with pytest.raises(DomainError, match=r"^elasticity: resource must be the same symbol "):
+        elasticity(amdahl_speedup, sp.Symbol("n"))
+    assert elasticity(amdahl_speedup, sp.Symbol("z")) == 0
+
+
 def test_isoefficient_work_holds_the_efficiency():
     eta, overhead = isoefficient_work.symbols.values()
     work, other = efficiency.symbols.values()
@@ -538,6 +550,18 @@ def test_customers_and_think_time_refused(bad):
         throughput_bound([0.1], 3, bad)
     with pytest.raises(DomainError, match=r"^saturation_customers: think_time must be "):
         saturation_customers([0.1], bad)
+
+
+def test_bounds_must_be_finite():
+    with pytest.raises(DomainError, match=r"^throughput_bound: the result must be finite"):
+        throughput_bound([1e-310], [1.0, 1e10])
+    with pytest.raises(DomainError, match=r"^saturation_customers: the result must be finite"):
+        saturation_customers([1e-310], 1e300)
+
+
+def test_more_contention_than_a_queue_is_refused():
+    with pytest.raises(DomainError, match=r"^usl_throughput: contention must be a number in \[0, 1\], got 1.1"):
+        usl_throughput(2, 1.0, 1.1, 0.0)
 
 
 def test_think_time_is_one_number():

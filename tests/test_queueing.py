@@ -524,6 +524,13 @@ def test_lindley_refuses_bad_data(bad):
         lindley([1, 2, 3], bad)
 
 
+def test_results_must_be_finite():
+    with pytest.raises(DomainError, match=r"^mmn_response: the result must be finite"):
+        mmn_response(0.5, 1e-309, 2)
+    with pytest.raises(DomainError, match=r"^lindley: the result must be finite"):
+        lindley([1e308] * 3, [1e308] * 3)
+
+
 @pytest.mark.parametrize(("gaps", "service"), [([1, 2], [1]), ([[1, 2]], [1, 2]), (1, 1), ([1], 1)])
 def test_lindley_refuses_other_shapes(gaps, service):
     with pytest.raises(DomainError, match=r"^lindley: gaps_s and service_s must have one shape, got "):

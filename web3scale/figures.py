@@ -25,6 +25,7 @@ def house_style() -> None:
             "axes.prop_cycle": cycler(color=COLOURS) + cycler(linestyle=LINES),
             "axes.spines.right": False,
             "axes.spines.top": False,
+            "axes.titlesize": 10,
             "figure.constrained_layout.use": True,
             "figure.dpi": 144,
             "figure.facecolor": "white",

@@ -15,9 +15,7 @@ from playwright.sync_api import sync_playwright
 from .checks import READY
 
 ROOT = Path(__file__).parents[2]
-SITE = Path(
-    os.environ.get("BOOK_SITE", ROOT / "_build" / "html")
-).resolve()  # another folder, to try the tests on a broken copy
+SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()  # or a broken copy
 DESK, PHONE = (1280, 900), (390, 844)
 FLAGS = [
     "--no-sandbox",

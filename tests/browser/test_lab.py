@@ -60,6 +60,8 @@ FOLDED = """numbers => numbers.filter(number => {
 IDLE = """() => document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'
   && ![...document.querySelectorAll('.jp-InputPrompt')].some(e => e.textContent.includes('[*]'))"""
 
+ERROR = "[data-mime-type='application/vnd.jupyter.error']"
+
 FAULTY = [
     "# Faults",
     "```{nonsense}\nAn unknown directive.\n```",
@@ -75,7 +77,7 @@ def folder(tmp_path_factory):
     root = tmp_path_factory.mktemp("lab")
     shutil.copytree(CHAPTERS, root / "chapters", ignore=shutil.ignore_patterns(".*"))
     faulty = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(text) for text in FAULTY])
-    faulty.cells.append(nbformat.v4.new_code_cell("print(1)", metadata={"tags": ["solution"]}))
+    faulty.cells.append(nbformat.v4.new_code_cell("1 / 0", metadata={"tags": ["solution"]}))
     faulty.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     nbformat.write(faulty, root / "chapters" / "faulty.ipynb")
     for plugin, values in SETTINGS.items():
@@ -143,6 +145,11 @@ def solutions(notebook):
     return [i for i, cell in enumerate(notebook.cells) if "solution" in cell.metadata.get("tags", [])]
 
 
+def run_all(page):
+    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
+    page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
+
+
 @pytest.mark.parametrize("name", NOTEBOOKS)
 def test_notebook_is_drawn_in_jupyterlab(shown, name):
     with shown(name) as (page, notebook):
@@ -159,17 +166,18 @@ def test_each_rule_finds_its_fault(shown):
             assert any(fault in found for found in faults), fault
         assert not any("nobody1900" in found for found in faults)
         assert page.evaluate(FOLDED, solutions(notebook)) == [len(FAULTY)]
+        run_all(page)
+        page.locator(ERROR).wait_for(timeout=60_000)
 
 
 def test_slider_computes(shown):
     with shown("01_3_laws") as (page, _):
         handles = page.locator(".jp-OutputArea .noUi-handle")
         assert handles.count() == 0  # the stored figure is still
-        page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
-        page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
+        run_all(page)
         handles.first.wait_for(timeout=90_000)
         page.wait_for_function(IDLE, timeout=90_000)
-        assert page.locator("[data-mime-type='application/vnd.jupyter.error']").count() == 0
+        assert page.locator(ERROR).all_text_contents() == []
         picture = page.locator(".jp-OutputArea .widget-html img")
         described, drawn = picture.get_attribute("alt"), picture.get_attribute("src")
         assert drawn.startswith("data:image/png")
