@@ -130,3 +130,9 @@ def test_samples_are_left_as_they_were():
     samples = np.array([[2.0, 4.0]])
     figures.theory_and_simulation(ax, double, [0, 4], [1], samples, scale=1000)
     assert samples.tolist() == [[2, 4]]
+
+
+@pytest.mark.parametrize(("level", "distance"), [(0.0, 0.0), (1.0, math.inf)])
+def test_runs_that_all_agree(level, distance):
+    _, ax = new("x", "y")
+    assert theory_and_simulation(ax, lambda x: 0 * x, [0.0, 1.0], [0.5], [[level, level]]) == distance

@@ -5,6 +5,7 @@ The vectors are those of the R package usl 3.0.3 (tests/*.Rout.save and vignette
 one-sided quantile with n - 1 degrees of freedom and a band of constant width. Ours are held against SciPy instead.
 """
 
+import dataclasses
 import math
 
 import numpy as np
@@ -303,6 +304,12 @@ def test_intervals_cover_as_often_as_they_say():
     at_12 = [f.predict(12.0) for f in fits]
     assert 0.92 <= np.mean([abs(x - by_hand(12.0, *truth)) <= half for x, half in at_12]) <= 0.98
     assert min(f.coherency for f in fits) > 0
+
+
+def test_record(sdm91):
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        sdm91.gain = 1.0
+    assert sdm91 != fit_usl(LOAD, MEASURED)  # arrays in a record have no one answer to ==
 
 
 def test_fit_leaves_the_data_alone():

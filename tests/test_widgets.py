@@ -234,3 +234,15 @@ def test_start_places_the_sliders_everywhere():
 def test_start_must_be_one_of_the_values(start):
     with pytest.raises(DomainError, match="explore: start must name sliders and their values"):
         two_sliders(start=start)
+
+
+def test_labels_must_name_sliders():
+    with pytest.raises(DomainError, match="explore: labels must name sliders"):
+        two_sliders(labels={"typo": "nodes n"})
+
+
+def test_a_value_cannot_end_the_script():
+    figure = explore(draw, name="fig-end", alt=alt, nodes=["</script>"], share=[1])
+    figure.draw = lambda **_: draw(1, 1)
+    figure.alt = lambda **_: "frame"
+    assert figure.html().count("</script>") == 1

@@ -83,7 +83,7 @@ class Explorer:
             hide = "" if point == self.start else ' hidden style="display: none"'
             picture = _svg(self.draw(**point))
             rows.append(f'<img alt="{html.escape(self.alt(**point))}"{hide} src="data:image/svg+xml;base64,{picture}">')
-        values = json.dumps([[str(x) for x in v] for v in self.values.values()])
+        values = json.dumps([[str(x) for x in v] for v in self.values.values()]).replace("</", "<\\/")
         script = SCRIPT % {"id": json.dumps(self.name), "values": values}
         still = '<p class="explore-still">If the slider does not change the figure, run this cell.</p>'
         return (
@@ -154,8 +154,8 @@ def explore(
     Raises
     ------
     DomainError
-        If the name is not of that form, a slider is empty, a start is none of its values, or there are more
-        combinations than 25.
+        If the name is not of that form, a slider is empty, a label or start names no slider or no value of it, or
+        there are more combinations than 25.
 
     Examples
     --------
@@ -167,6 +167,8 @@ def explore(
         raise DomainError(f"explore: name must be lower-case letters, digits and hyphens, got {name!r}")
     if not values or not all(len(v) for v in values.values()):
         raise DomainError(f"explore: values must hold a slider or more, none empty, got {values!r}")
+    if unknown := (labels or {}).keys() - values.keys():
+        raise DomainError(f"explore: labels must name sliders, got {sorted(unknown)!r}")
     first = {n: v[0] for n, v in values.items()} | (start or {})
     if first.keys() != values.keys() or any(first[n] not in v for n, v in values.items()):
         raise DomainError(f"explore: start must name sliders and their values, got {start!r}")

@@ -101,8 +101,16 @@ def _says(alt, value):
     return re.search(rf"(?<![\w.,−-]){re.escape(value)}(?!\w|[.,]\d)", alt) is not None
 
 
+def _frame(values, sizes):
+    """Return which frame belongs to the settings `values`, where the first slider counts slowest."""
+    frame = 0
+    for value, size in zip(values, sizes, strict=True):
+        frame = frame * size + value
+    return frame
+
+
 def slider_faults(page):
-    """Move every slider of the page by keyboard; the first slider of a figure counts slowest."""
+    """Move every slider of the page by keyboard, to its start, by one step, and to its end."""
     faults = []
     figures = page.locator(".explore")
     if not figures.count():
@@ -110,34 +118,30 @@ def slider_faults(page):
     for figure in figures.all():
         name = figure.get_attribute("id")
         before = figure.evaluate(SLIDERS)
-        named = [_says(before["frames"][0], output) for output in before["outputs"]]
+        first, sizes = _frame(before["values"], before["sizes"]), before["sizes"]
+        named = [_says(before["frames"][first], output) for output in before["outputs"]]
         if before["hint"]:
             faults.append(f"{name}: shows the hint that it does not move")
         if before["outside"]:
             faults.append(f"{name}: {before['outside']} sliders too narrow or outside of the window")
-        if before["shown"] != [0]:
-            faults.append(f"{name}: shows the frames {before['shown']} at first")
+        if before["shown"] != [first]:
+            faults.append(f"{name}: shows the frames {before['shown']} at first, not {first} alone")
         for i, slider in enumerate(figure.locator("input[type=range]").all()):
-            for key in ("ArrowRight", "End"):
-                last = before["sizes"][i] - 1
-                if before["values"][i] == last:
-                    continue
+            for key in ("Home", "ArrowRight", "End"):
+                wanted = [*before["values"]]
+                wanted[i] = {"Home": 0, "ArrowRight": wanted[i] + 1, "End": sizes[i] - 1}[key]
+                if wanted[i] in (before["values"][i], sizes[i]):
+                    continue  # it is there already
                 slider.focus()
                 page.keyboard.press(key)
-                after = figure.evaluate(SLIDERS)
+                after, frame = figure.evaluate(SLIDERS), _frame(wanted, sizes)
                 where = f"{name}, slider {i + 1}, {key}"
-                wanted = [*before["values"]]
-                wanted[i] = last if key == "End" else wanted[i] + 1
-                frame = 0
-                for value, size in zip(wanted, before["sizes"], strict=True):
-                    frame = frame * size + value
                 if after["values"] != wanted:
                     faults.append(f"{where}: at {after['values']}, not at {wanted}")
                 if after["shown"] != [frame]:
                     faults.append(f"{where}: shows the frames {after['shown']}, not {frame} alone")
-                elif not all(
-                    _says(after["frames"][frame], o) for o, n in zip(after["outputs"], named, strict=True) if n
-                ):
+                told = zip(after["outputs"], named, strict=True)
+                if not all(_says(after["frames"][frame], output) for output, known in told if known):
                     faults.append(f"{where}: {after['outputs']} beside a picture of {after['frames'][frame]!r}")
                 changed = [a != b for a, b in zip(after["outputs"], before["outputs"], strict=True)]
                 if changed != [j == i for j in range(len(wanted))]:

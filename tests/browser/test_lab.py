@@ -60,7 +60,7 @@ FOLDED = """numbers => numbers.filter(number => {
 IDLE = """() => document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'
   && ![...document.querySelectorAll('.jp-InputPrompt')].some(e => e.textContent.includes('[*]'))"""
 
-ERROR = "[data-mime-type='application/vnd.jupyter.error']"
+ERROR = "[data-mime-type='application/vnd.jupyter.stderr']"  # tracebacks, and warnings: there should be none
 
 FAULTY = [
     "# Faults",
