@@ -134,5 +134,5 @@ def test_samples_are_left_as_they_were():
 
 @pytest.mark.parametrize(("level", "distance"), [(0.0, 0.0), (1.0, math.inf)])
 def test_runs_that_all_agree(level, distance):
-    _, ax = new("x", "y")
-    assert theory_and_simulation(ax, lambda x: 0 * x, [0.0, 1.0], [0.5], [[level, level]]) == distance
+    _, ax = figures.new("x", "y")
+    assert figures.theory_and_simulation(ax, lambda x: 0 * x, [0.0, 1.0], [0.5], [[level, level]]) == distance
