@@ -12,7 +12,7 @@ export OPENBLAS_NUM_THREADS := 1
 help:
 	@echo "make book       build the book into _build/html"
 	@echo "make test       every check (browser checks where Chromium is installed)"
-	@echo "make notebooks  run all notebooks and store their outputs"
+	@echo "make notebooks  run all notebooks and store their outputs (MEASURED=1: also what measures this machine)"
 	@echo "make bench      timings beside other libraries"
 
 .venv/installed: pyproject.toml
@@ -20,7 +20,7 @@ help:
 	@$(PYTHON) -c 'import ensurepip, venv' || { echo "the venv module is missing: on Debian, apt install python3-venv"; exit 1; }
 	@echo "creating .venv and installing the book's packages (a few minutes, once)"
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[lab,book,test,bench]'
+	$(BIN)/python -m pip install --disable-pip-version-check --editable '.[lab,book,test,bench]'
 	@touch $@
 
 book: .venv/installed
@@ -36,7 +36,7 @@ test: .venv/installed
 	$(BIN)/pytest -m "built or browser" tests
 
 notebooks: .venv/installed
-	$(BIN)/python _ext/execute.py
+	$(BIN)/python _ext/execute.py $(if $(MEASURED),--measured)
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/queues.py

@@ -11,6 +11,7 @@ from book import ITEMS, NOTEBOOKS, ROOT, cells, chapter_notebooks, notation, toc
 from web3scale.formula import Formula
 
 CHAPTER_PACKAGES = {1: "foundations"}
+PRIMERS = [p for p in NOTEBOOKS if not p.stem[0].isdigit()]
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
 each_chapter = pytest.mark.parametrize("chapter", ITEMS)
 
@@ -84,9 +85,18 @@ def test_a_figure_is_referred_to_by_a_name_that_exists(path):
     assert not re.search(r"\{numref\}`fig-", text_of(path)), "write {numref}`Figure <name>`: JupyterLab shows the word"
 
 
-@each_notebook
-def test_terms_are_linked(path):
-    assert "{term}`" in text_of(path) or path.stem == "01_foundations"
+@pytest.mark.parametrize(
+    "paths", [[p] for p in PRIMERS] + [chapter_notebooks(n) for n in ITEMS], ids=lambda p: p[0].stem
+)
+def test_every_term_that_occurs_is_linked_to_the_glossary(paths):
+    glossary = (ROOT / "chapters/glossary.md").read_text(encoding="utf-8")
+    terms = re.findall(r"^(\S[^\n]*)\n  \S", glossary.split("```{glossary}")[1], re.M)
+    assert len(terms) > 40
+    text = "\n".join(text_of(p) for p in paths)
+    linked = {(shown or target).lower() for target, shown in re.findall(r"\{term\}`([^`<]*?)(?: <([^>]*)>)?`", text)}
+    occurring = {t for t in terms if re.search(rf"\b{re.escape(t.lower())}\b", text.lower())}
+    assert occurring
+    assert {t for t in occurring if t.lower() not in linked} == set()
 
 
 @each_chapter
