@@ -1,4 +1,4 @@
-"""One M/M/1 queue in three programs: jobs per second of web3scale, SimPy and Ciw. Run by `make bench`."""
+"""One M/M/1 queue in three programs: jobs per second of web3scale, SimPy and Ciw, best of three runs each."""
 
 import time
 
@@ -64,9 +64,11 @@ def main() -> None:
         ("Ciw", ciw_run, 50_000),
     ]:
         print(f"{name:>10} ...", end=" ", flush=True)
-        start = time.perf_counter()
-        mean = run(jobs)
-        seconds = time.perf_counter() - start
+        seconds = float("inf")
+        for _ in range(3):  # the first run also pays for memory that the others find ready
+            start = time.perf_counter()
+            mean = run(jobs)
+            seconds = min(seconds, time.perf_counter() - start)
         rates[name] = jobs / seconds
         print(
             f"{jobs:>10,} jobs in {seconds:5.2f} s: {rates[name]:>12,.0f} jobs/s, mean {mean * 1e3:.2f} ms", flush=True

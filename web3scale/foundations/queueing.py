@@ -363,11 +363,14 @@ def lindley(gaps_s: npt.ArrayLike, service_s: npt.ArrayLike) -> Array:
 
 
 def _lindley(gaps: Array, service: Array) -> Array:
+    """Lindley's recursion by running sums; overwrites `gaps`, for at ten million requests memory is what costs time."""
+    idle = gaps
+    idle[..., 0] = 0  # time starts at the first arrival, so that a late start costs no digits
+    np.cumsum(idle, axis=-1, out=idle)
+    work = np.cumsum(service, axis=-1)
     # idle[j]: arrival time of j less the work that arrived before it; the wait is how far below its maximum we are
-    idle = np.zeros_like(gaps)  # time starts at the first arrival, so that a late start costs no digits
-    np.cumsum(gaps[..., 1:], axis=-1, out=idle[..., 1:])
-    idle[..., 1:] -= np.cumsum(service[..., :-1], axis=-1)
-    wait = np.maximum.accumulate(idle, axis=-1)
+    idle[..., 1:] -= work[..., :-1]
+    wait: Array = np.maximum.accumulate(idle, axis=-1, out=work)
     wait -= idle
     return wait
 
