@@ -9,7 +9,10 @@ import yaml
 ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))
 # The items of the treatise, section by section: a finished chapter states every one, under its number.
-ITEMS = {1: ["def-1-1", "def-1-2", "def-1-3", "def-1-4", "mod-1-1", "mod-1-2"]}
+ITEMS = {
+    1: ["def-1-1", "def-1-2", "def-1-3", "def-1-4", "mod-1-1", "mod-1-2"],
+    2: ["thm-2-1", "def-2-1", "thm-2-2", "def-2-2"],
+}
 
 
 def toc_files():

@@ -362,7 +362,7 @@ def every_formula() -> list[Formula]:
 FORMULAS = every_formula()
 each = pytest.mark.parametrize("law", FORMULAS, ids=lambda f: f.__name__)
 some = settings(max_examples=25)  # of each formula
-POWER = re.compile(r"(s|byte|money)(?:\^(\d+))?")
+POWER = re.compile(r"(s|byte|money|gas)(?:\^(\d+))?")
 
 
 def test_formulas_are_found():
@@ -371,19 +371,19 @@ def test_formulas_are_found():
 
 def powers(unit: str) -> dict[str, int]:
     """Read `byte/s^2` as {byte: 1, s: -2}."""
-    total = {"s": 0, "byte": 0, "money": 0}
+    total = {"s": 0, "byte": 0, "money": 0, "gas": 0}
     for sign, part in zip(itertools.chain([1], itertools.repeat(-1)), unit.split("/"), strict=False):
         for factor in part.split("*"):
             if factor != "1":
                 match = POWER.fullmatch(factor)
-                assert match, f"{unit} is no product of powers of s, byte and money"
+                assert match, f"{unit} is no product of powers of s, byte, money and gas"
                 total[match[1]] += sign * int(match[2] or 1)
     return total
 
 
 def test_units_are_read():
-    assert powers("1") == {"s": 0, "byte": 0, "money": 0}
-    assert powers("byte*money^2/s^2") == {"s": -2, "byte": 1, "money": 2}
+    assert powers("1") == {"s": 0, "byte": 0, "money": 0, "gas": 0}
+    assert powers("byte*money^2/s^2") == {"s": -2, "byte": 1, "money": 2, "gas": 0}
     with pytest.raises(AssertionError):
         powers("ms")
 
@@ -423,9 +423,9 @@ def rounding(law: Formula, point: dict[str, float]) -> float:
 @some
 @given(data=st.data())
 def test_result_scales_by_its_unit(law, data):
-    # seconds × a, bytes × b, money × c: powers of two, so that scaling itself rounds nothing
+    # seconds × a, bytes × b, money × c, gas × d: powers of two, so that scaling itself rounds nothing
     point = data.draw(a_point(law))
-    scale = {u: 2.0 ** data.draw(st.integers(-6, 6), label=u) for u in ("s", "byte", "money")}
+    scale = {u: 2.0 ** data.draw(st.integers(-6, 6), label=u) for u in ("s", "byte", "money", "gas")}
 
     def factor(name: str) -> float:
         return math.prod(scale[u] ** k for u, k in powers(law.quantities[name].unit).items())

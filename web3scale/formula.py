@@ -37,7 +37,7 @@ class Quantity:
     Parameters
     ----------
     unit
-        A product of powers of ``s``, ``byte`` and ``money``, such as ``byte/s`` or ``1/s^2``; ``1`` for a
+        A product of powers of ``s``, ``byte``, ``money`` and ``gas``, such as ``byte/s`` or ``1/s^2``; ``1`` for a
         pure number.
     low, high
         The ends of the interval.

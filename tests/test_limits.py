@@ -1,0 +1,146 @@
+"""Chapter 2: bounds on throughput, the price in security, forks and double spends."""
+
+import math
+
+import numpy as np
+import pytest
+import sympy as sp
+from hypothesis import given
+from hypothesis import strategies as st
+
+from web3scale import limits
+from web3scale.errors import DomainError
+
+# Vectors from outside
+
+
+def test_nakamoto_table():
+    """Nakamoto (2008), Bitcoin, section 11, q = 0.1; printed to seven decimals."""
+    table = [
+        1.0,
+        0.2045873,
+        0.0509779,
+        0.0131722,
+        0.0034552,
+        0.0009137,
+        0.0002428,
+        0.0000647,
+        0.0000173,
+        4.6e-6,
+        1.2e-6,
+    ]
+    ours = [limits.nakamoto_double_spend(0.1, z) for z in range(11)]
+    assert ours == pytest.approx(table, abs=5.1e-8)
+
+
+def test_croman_throughput():
+    """Croman et al. (2016): 4 MB blocks every 600 s carry 27 transactions of 250 bytes a second at most."""
+    assert limits.byte_throughput(4e6, 1 / 600, 250) == pytest.approx(27, rel=0.02)
+
+
+@pytest.mark.parametrize(("load", "tolerated"), [(1.0, 0.382), (10.0, 0.090)])
+def test_security_at_two_delays(load, tolerated):
+    """Dembo et al. (2020): at λΔ = 1 and 10, the roots (3 − √5)/2 and 0.0901 of their condition."""
+    assert limits.tolerated_adversary(load, 1.0) == pytest.approx(tolerated, abs=5e-4)
+    assert limits.tolerated_adversary(1.0, 1.0) == pytest.approx((3 - math.sqrt(5)) / 2, rel=1e-12)
+
+
+# Properties and limits
+
+
+@given(rate=st.floats(1e-3, 1e3), delay=st.floats(0, 1e3))
+def test_tolerated_adversary_solves_its_equation(rate, delay):
+    q = limits.tolerated_adversary(rate, delay)
+    assert 0 < q <= 0.5
+    assert q == pytest.approx((1 - q) / (1 + (1 - q) * rate * delay), rel=1e-9)
+
+
+def test_two_limits_of_the_delayed_throughput():
+    law = limits.delayed_throughput
+    B, rate, s, a, b = (law.symbols[n] for n in law.symbols)
+    assert sp.limit(law.expr, B, sp.oo) == 1 / (b * s)
+    assert sp.simplify(sp.limit(law.expr, rate, sp.oo) - B / (s * (a + b * B))) == 0
+    assert sp.simplify(law.expr.subs({a: 0, b: 0}) - limits.byte_throughput(B, rate, s)) == 0
+
+
+def test_best_fan_out_makes_the_coverage_time_least():
+    k, L, tau, n = sp.symbols("k L tau n", positive=True)
+    slope = sp.diff(limits.tree_coverage_time(n, k, L, tau), k)
+    for latency in (0.0, 0.05, 1.0):
+        best = limits.best_fan_out(latency, 0.01)
+        assert float(slope.subs({k: best, L: latency, tau: 0.01, n: 1000})) == pytest.approx(0, abs=1e-9)
+        near = limits.tree_coverage_time(1000, [best * 0.9, best, best * 1.1], latency, 0.01)
+        assert np.argmin(near) == 1
+
+
+@given(q=st.floats(0.01, 0.49), z=st.integers(1, 200))
+def test_double_spends_are_probabilities_that_fall(q, z):
+    for chance in (limits.double_spend, limits.nakamoto_double_spend):
+        assert 0 <= chance(q, z) <= chance(q, z - 1) <= 1
+    assert limits.double_spend(q, z) <= (4 * q * (1 - q)) ** z + 1e-300  # Chernoff's bound
+
+
+@given(q=st.floats(0.05, 0.45), z=st.integers(1, 12))
+def test_double_spend_by_summing_the_race(q, z):
+    """When z honest blocks are found the adversary has a negative binomial number; the rest is gambler's ruin."""
+    p = 1 - q
+    total = 1 - sum(math.comb(k + z - 1, k) * (p**z * q**k - p**k * q**z) for k in range(z))
+    assert limits.double_spend(q, z) == pytest.approx(total, rel=1e-9, abs=1e-13)
+
+
+# Simulation against formula
+
+
+@pytest.mark.parametrize("delay", [0.1, 1.0, 5.0])
+def test_the_mining_race_lands_on_its_growth_rate(delay):
+    run = limits.simulate_mining(1.0, delay, blocks=20_000, runs=40, rng=np.random.default_rng(7))
+    for found, theory in (
+        (run.growth_rate, limits.growth_rate(1.0, delay)),
+        (run.fork_rate, delay / (1 + delay)),
+    ):
+        error = found.std(ddof=1) / np.sqrt(40)
+        assert abs(found.mean() - theory) < 3 * error
+
+
+def test_a_double_spend_played_out():
+    """One confirmation, q = 0.3: honest and adversary blocks drawn one by one, given up 60 blocks behind."""
+    rng = np.random.default_rng(8)
+    won, games = 0, 4000
+    for _ in range(games):
+        lead, honest = 0, 0
+        while honest < 2 or -60 < lead < 0:
+            mine = rng.random() < 0.3
+            lead += 1 if mine else -1
+            honest += not mine
+        won += lead >= 0
+    share = won / games
+    assert abs(share - limits.double_spend(0.3, 2)) < 3 * math.sqrt(share * (1 - share) / games)
+
+
+def test_same_seed_same_run():
+    one, two = (limits.simulate_mining(2.0, 0.5, blocks=100, runs=3, rng=np.random.default_rng(1)) for _ in range(2))
+    assert one.longest.tobytes() == two.longest.tobytes()
+
+
+# Bad input
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: limits.double_spend(0.5, 6), r"double_spend: adversary must be a number in \[0, 0.5\), got 0.5"),
+        (lambda: limits.double_spend(0.1, -1), "double_spend: confirmations must be an integer of at least 0, got -1"),
+        (lambda: limits.nakamoto_double_spend(math.nan, 1), "nakamoto_double_spend: adversary"),
+        (lambda: limits.nakamoto_double_spend(0.1, 1.5), "nakamoto_double_spend: confirmations"),
+        (lambda: limits.best_fan_out(-1, 1), "best_fan_out: link_latency"),
+        (lambda: limits.best_fan_out(1, 0), "best_fan_out: transmit_time"),
+        (lambda: limits.simulate_mining(0, 1, blocks=5, runs=1, rng=np.random.default_rng(1)), "block_rate"),
+        (lambda: limits.simulate_mining(1, -1, blocks=5, runs=1, rng=np.random.default_rng(1)), "propagation_delay"),
+        (lambda: limits.simulate_mining(1, 1, blocks=1, runs=1, rng=np.random.default_rng(1)), "blocks"),
+        (lambda: limits.simulate_mining(1, 1, blocks=5, runs=0, rng=np.random.default_rng(1)), "runs"),
+        (lambda: limits.simulate_mining(1, 1, blocks=5, runs=1, rng=1), "rng must be a numpy.random.Generator"),
+    ],
+)
+def test_bad_input(call, message):
+    with pytest.raises(DomainError, match=message):
+        call()
