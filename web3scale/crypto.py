@@ -1,0 +1,473 @@
+"""Hashes, signatures and Merkle trees: what chapters 3 to 11 take for granted. Primer B of the book.
+
+Vocabulary: a *digest* is 32 bytes of SHA-256; a *tag* names what a digest is for, so that bytes made for one purpose
+mean nothing for another; a *proof* is the list of digests that leads from a leaf to a root.
+
+The cryptography is libsodium's (by PyNaCl) and hashlib's. Sources: Josefsson and Liusvaara (2017), RFC 8032; Laurie,
+Langley and Kasper (2013), RFC 6962; BIP 340, tagged hashes.
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+from nacl.bindings import crypto_sign_open
+from nacl.exceptions import CryptoError
+from nacl.signing import SigningKey
+
+from web3scale.errors import DomainError, shown
+from web3scale.formula import checked_integer
+
+EMPTY_ROOT = hashlib.sha256().digest()
+
+
+def encode(*fields: int | str | bytes) -> bytes:
+    """Write fields as bytes so that no two different lists of fields give the same bytes.
+
+    Parameters
+    ----------
+    *fields
+        Natural numbers of any size, text, bytes.
+
+    Returns
+    -------
+    bytes
+        For each field its kind (one byte), its length (four bytes) and its content.
+
+    Raises
+    ------
+    DomainError
+        If a field is of another type, or a negative number.
+
+    Examples
+    --------
+    >>> encode("ab", "c") == encode("a", "bc")
+    False
+    >>> encode(258).hex()
+    '69000000020102'
+    """
+    parts = []
+    for field in fields:
+        if isinstance(field, bytes):
+            kind, content = b"b", field
+        elif isinstance(field, str):
+            kind, content = b"s", _utf8(field)
+        elif isinstance(field, int) and not isinstance(field, bool) and field >= 0:
+            kind, content = b"i", field.to_bytes((field.bit_length() + 7) // 8, "big")
+        else:
+            raise DomainError(f"encode: fields must be natural numbers, text or bytes, got {shown(field)}")
+        parts += [kind, len(content).to_bytes(4, "big"), content]
+    return b"".join(parts)
+
+
+def _utf8(text: str) -> bytes:
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        raise DomainError(f"encode: text must have an encoding, got {text!r}") from None
+
+
+@lru_cache(maxsize=256)
+def _tagged(tag: str) -> Any:
+    return hashlib.sha256(hashlib.sha256(tag.encode()).digest() * 2)
+
+
+def tagged_hash(tag: str, message: bytes) -> bytes:
+    """SHA-256 in a domain of its own: the same message under another tag has another digest.
+
+    Parameters
+    ----------
+    tag
+        What the digest is for.
+    message
+        What is hashed.
+
+    Returns
+    -------
+    bytes, length 32
+        SHA-256(SHA-256(tag) ‖ SHA-256(tag) ‖ message).
+
+    References
+    ----------
+    BIP 340, section "Design".
+
+    Examples
+    --------
+    >>> tagged_hash("transfer", b"x") == tagged_hash("channel", b"x")
+    False
+    """
+    state = _tagged(tag).copy()
+    state.update(message)
+    digest: bytes = state.digest()
+    return digest
+
+
+def example_key(name: str) -> SigningKey:
+    """Return a secret key made from a name: for examples only, since whoever knows the name knows the key.
+
+    Examples
+    --------
+    >>> public_key(example_key("Alice")).hex()[:8]
+    'ae858d82'
+    """
+    return SigningKey(tagged_hash("web3scale/example-key", name.encode()))
+
+
+def public_key(key: SigningKey) -> bytes:
+    """Return the public key that belongs to a secret one: in this book, also the name of an account.
+
+    Returns
+    -------
+    bytes, length 32
+        The encoded curve point of Ed25519.
+
+    Examples
+    --------
+    >>> len(public_key(example_key("Alice")))
+    32
+    """
+    return bytes(key.verify_key)
+
+
+def sign(key: SigningKey, message: bytes) -> bytes:
+    """Sign a message with Ed25519.
+
+    Returns
+    -------
+    bytes, length 64
+        The signature; the same key and message always give the same one.
+
+    References
+    ----------
+    Josefsson and Liusvaara (2017), RFC 8032.
+
+    Examples
+    --------
+    >>> len(sign(example_key("Alice"), b"hello"))
+    64
+    """
+    return bytes(key.sign(message).signature)
+
+
+def verify_signature(public: bytes, message: bytes, signature: bytes) -> bool:
+    """Whether the holder of a public key signed exactly this message.
+
+    Parameters
+    ----------
+    public
+        A public key, 32 bytes.
+    message, signature
+        What was signed, and its 64 bytes. Anything malformed is no signature.
+
+    Returns
+    -------
+    bool
+        Never raises.
+
+    Examples
+    --------
+    >>> alice = example_key("Alice")
+    >>> signature = sign(alice, b"hello")
+    >>> verify_signature(public_key(alice), b"hello", signature)
+    True
+    >>> verify_signature(public_key(alice), b"hullo", signature)
+    False
+    """
+    if not (isinstance(public, bytes) and isinstance(message, bytes) and isinstance(signature, bytes)):
+        return False
+    if len(public) != 32 or len(signature) != 64:
+        return False
+    try:
+        crypto_sign_open(signature + message, public)
+    except CryptoError:
+        return False
+    return True
+
+
+def leaf_hash(data: bytes) -> bytes:
+    """Digest of a leaf of a Merkle tree: its prefix keeps it apart from every inner node.
+
+    Returns
+    -------
+    bytes, length 32
+        SHA-256(0x00 ‖ data).
+
+    References
+    ----------
+    Laurie, Langley and Kasper (2013), RFC 6962, section 2.1.
+
+    Examples
+    --------
+    >>> leaf_hash(b"").hex()[:8]
+    '6e340b9c'
+    """
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    r"""Digest of an inner node of a Merkle tree.
+
+    Returns
+    -------
+    bytes, length 32
+        SHA-256(0x01 ‖ left ‖ right).
+
+    References
+    ----------
+    Laurie, Langley and Kasper (2013), RFC 6962, section 2.1.
+
+    Examples
+    --------
+    >>> node_hash(leaf_hash(b""), leaf_hash(b"\x00")).hex()[:8]
+    'fac54203'
+    """
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+class MerkleTree:
+    """A list of byte strings and the digest that commits to all of them, kept up to date in log n hashes a change.
+
+    Neighbours are hashed in pairs, level by level; a last one without a partner moves up as it is. This is the tree
+    that RFC 6962 defines by splitting at the largest power of two.
+
+    Parameters
+    ----------
+    leaves
+        The byte strings to begin with.
+
+    References
+    ----------
+    Laurie, Langley and Kasper (2013), RFC 6962, section 2.1.
+
+    Examples
+    --------
+    >>> tree = MerkleTree([b"a", b"b", b"c"])
+    >>> proof = tree.inclusion_proof(2)
+    >>> verify_inclusion(tree.root, b"c", 2, 3, proof)
+    True
+    >>> verify_inclusion(tree.root, b"d", 2, 3, proof)
+    False
+    """
+
+    def __init__(self, leaves: Iterable[bytes] = ()) -> None:
+        self._levels: list[list[bytes]] = [[leaf_hash(leaf) for leaf in leaves]]
+        while len(below := self._levels[-1]) > 1:
+            whole = len(below) // 2
+            level = [node_hash(below[2 * i], below[2 * i + 1]) for i in range(whole)]
+            self._levels.append(level + below[2 * whole :])
+
+    def __len__(self) -> int:
+        return len(self._levels[0])
+
+    @property
+    def root(self) -> bytes:
+        """The digest that commits to all leaves; of no leaves, the SHA-256 of nothing."""
+        return self._levels[-1][0] if len(self) else EMPTY_ROOT
+
+    def append(self, leaf: bytes) -> None:
+        """Add a leaf at the end."""
+        at, _ = len(self), leaf_hash(leaf)  # what is no bytes fails here, before anything is written
+        self._levels[0].append(b"")
+        for height in range(1, at.bit_length() + 1):
+            if height == len(self._levels):
+                self._levels.append([b""])
+            elif at >> height == len(self._levels[height]):
+                self._levels[height].append(b"")
+        self.update({at: leaf})
+
+    def update(self, leaves: Mapping[int, bytes]) -> None:
+        """Replace leaves by their index, many at once.
+
+        Raises
+        ------
+        DomainError
+            If there is no leaf of such an index; then none is replaced.
+        """
+        digests = {self._checked_index("MerkleTree.update", i): leaf_hash(leaf) for i, leaf in leaves.items()}
+        for index, digest in digests.items():
+            self._levels[0][index] = digest
+        dirty = set(leaves)
+        for below, level in zip(self._levels, self._levels[1:], strict=False):
+            dirty = {index >> 1 for index in dirty}
+            for index in dirty:
+                pair = below[2 * index : 2 * index + 2]
+                level[index] = node_hash(*pair) if len(pair) == 2 else pair[0]
+
+    def inclusion_proof(self, index: int) -> tuple[bytes, ...]:
+        """Return the digests that lead from one leaf to the root, for `verify_inclusion`.
+
+        Raises
+        ------
+        DomainError
+            If there is no leaf of this index.
+        """
+        at = self._checked_index("MerkleTree.inclusion_proof", index)
+        path = []
+        for level in self._levels[:-1]:
+            if at ^ 1 < len(level):
+                path.append(level[at ^ 1])
+            at >>= 1
+        return tuple(path)
+
+    def consistency_proof(self, old_size: int) -> tuple[bytes, ...]:
+        """Return the digests that show this tree to extend its first leaves, for `verify_consistency`.
+
+        Raises
+        ------
+        DomainError
+            If the old size is below 1 or above the size.
+        """
+        old = checked_integer("MerkleTree.consistency_proof", "old_size", old_size, low=1)
+        if old > len(self):
+            raise DomainError(f"MerkleTree.consistency_proof: old_size must be at most {len(self)}, got {old}")
+        return tuple(self._subproof(old, 0, len(self), whole=True))
+
+    def _subproof(self, old: int, low: int, high: int, whole: bool) -> list[bytes]:
+        """RFC 6962, section 2.1.2, on the leaves from `low` to `high`."""
+        if old == high - low:
+            return [] if whole else [self._range(low, high)]
+        split = low + (1 << (high - low - 1).bit_length() - 1)
+        if old <= split - low:
+            return [*self._subproof(old, low, split, whole), self._range(split, high)]
+        return [*self._subproof(old - (split - low), split, high, whole=False), self._range(low, split)]
+
+    def _range(self, low: int, high: int) -> bytes:
+        height = (high - low - 1).bit_length()
+        return self._levels[height][low >> height]
+
+    def _checked_index(self, where: str, index: int) -> int:
+        at = checked_integer(where, "index", index, low=0)
+        if at >= len(self):
+            raise DomainError(f"{where}: index must be below {len(self)}, got {at}")
+        return at
+
+
+def root_from_proof(digest: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
+    """Compute the root to which a leaf's proof leads.
+
+    Parameters
+    ----------
+    digest
+        The leaf's digest.
+    index, size
+        Place of the leaf, and number of leaves.
+    proof
+        From `MerkleTree.inclusion_proof`.
+
+    Returns
+    -------
+    bytes or None
+        The root; None if the proof has not the length that index and size ask for.
+
+    References
+    ----------
+    Laurie, Messeri and Stradling (2021), RFC 9162, section 2.1.3.2.
+
+    Examples
+    --------
+    >>> root_from_proof(leaf_hash(b"a"), 0, 1, ()) == MerkleTree([b"a"]).root
+    True
+    """
+    if not 0 <= index < size:
+        return None
+    at, last = index, size - 1
+    for sibling in proof:
+        if last == 0:
+            return None
+        if at & 1 or at == last:
+            digest = node_hash(sibling, digest)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            digest = node_hash(digest, sibling)
+        at, last = at >> 1, last >> 1
+    return digest if last == 0 else None
+
+
+def verify_inclusion(root: bytes, leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bool:
+    """Whether a list of a given size, committed to by its root, has this leaf at this place.
+
+    Parameters
+    ----------
+    root
+        The digest that commits to the list.
+    leaf
+        The byte string in question.
+    index, size
+        Its place, and the number of leaves. The root does not bind the number: it has to come from a source that is
+        trusted as the root is (exercise 3.18).
+    proof
+        From `MerkleTree.inclusion_proof`. Anything malformed proves nothing.
+
+    Returns
+    -------
+    bool
+        Never raises.
+
+    Examples
+    --------
+    >>> verify_inclusion(MerkleTree([b"a"]).root, b"a", 0, 1, ())
+    True
+    """
+    try:
+        return bool(root_from_proof(leaf_hash(leaf), index, size, proof) == root)
+    except (TypeError, ValueError):
+        return False
+
+
+def verify_consistency(old_root: bytes, old_size: int, root: bytes, size: int, proof: Sequence[bytes]) -> bool:
+    """Whether a list only grew: its first `old_size` leaves are those that an older root committed to.
+
+    Parameters
+    ----------
+    old_root, old_size
+        Root and number of leaves before.
+    root, size
+        Root and number of leaves now.
+    proof
+        From `MerkleTree.consistency_proof`. Anything malformed proves nothing.
+
+    Returns
+    -------
+    bool
+        Never raises.
+
+    References
+    ----------
+    Laurie, Messeri and Stradling (2021), RFC 9162, section 2.1.4.2.
+
+    Examples
+    --------
+    >>> old, new = MerkleTree([b"a"]), MerkleTree([b"a", b"b"])
+    >>> verify_consistency(old.root, 1, new.root, 2, new.consistency_proof(1))
+    True
+    """
+    try:
+        return _leads_to_both(old_root, old_size, root, size, list(proof))
+    except (TypeError, ValueError, IndexError):
+        return False
+
+
+def _leads_to_both(old_root: bytes, old_size: int, root: bytes, size: int, path: list[bytes]) -> bool:
+    if not 1 <= old_size <= size:
+        return False
+    if old_size == size:
+        return old_root == root and not path
+    if old_size & (old_size - 1) == 0:
+        path.insert(0, old_root)  # a complete subtree needs no digest of its own
+    at, last = old_size - 1, size - 1
+    while at & 1:
+        at, last = at >> 1, last >> 1
+    old = new = path[0]
+    for sibling in path[1:]:
+        if last == 0:
+            return False
+        if at & 1 or at == last:
+            old, new = node_hash(sibling, old), node_hash(sibling, new)
+            while not at & 1 and at:
+                at, last = at >> 1, last >> 1
+        else:
+            new = node_hash(new, sibling)
+        at, last = at >> 1, last >> 1
+    return old == old_root and new == root and last == 0
