@@ -40,6 +40,7 @@ notebooks: .venv/installed
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/queues.py
+	$(BIN)/python benchmarks/ledger.py
 
 clean:
 	rm -rf _build .venv
