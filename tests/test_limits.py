@@ -1,6 +1,7 @@
 """Chapter 2: bounds on throughput, the price in security, forks and double spends."""
 
 import math
+from datetime import date
 
 import numpy as np
 import pytest
@@ -103,7 +104,7 @@ def test_the_mining_race_lands_on_its_growth_rate(delay):
 
 
 def test_a_double_spend_played_out():
-    """One confirmation, q = 0.3: honest and adversary blocks drawn one by one, given up 60 blocks behind."""
+    """Two confirmations, q = 0.3: honest and adversary blocks drawn one by one, given up 60 blocks behind."""
     rng = np.random.default_rng(8)
     won, games = 0, 4000
     for _ in range(games):
@@ -115,6 +116,59 @@ def test_a_double_spend_played_out():
         won += lead >= 0
     share = won / games
     assert abs(share - limits.double_spend(0.3, 2)) < 3 * math.sqrt(share * (1 - share) / games)
+
+
+def test_the_rate_only_rescales_time():
+    one, four = (
+        limits.simulate_mining(rate, 1 / rate, blocks=500, runs=2, rng=np.random.default_rng(1)) for rate in (1.0, 4.0)
+    )
+    assert (one.longest == four.longest).all()
+    assert four.duration_s == pytest.approx(one.duration_s / 4)
+
+
+def test_without_delay_no_block_is_lost():
+    run = limits.simulate_mining(1.0, 0.0, blocks=10, runs=3, rng=np.random.default_rng(1))
+    assert (run.fork_rate == 0).all()
+    assert run.growth_rate == pytest.approx(9 / run.duration_s)
+    times = np.cumsum(np.random.default_rng(1).standard_exponential((3, 10)), axis=1)
+    assert run.duration_s == pytest.approx(times[:, -1] - times[:, 0])
+
+
+def test_no_adversary_no_double_spend():
+    assert limits.nakamoto_double_spend(0, 3) == 0
+    assert limits.double_spend(0, 3) == 0
+
+
+def test_best_fan_out_broadcasts():
+    many = limits.best_fan_out([0.0, 0.1], 0.01)
+    assert many == pytest.approx([math.e, limits.best_fan_out(0.1, 0.01)])
+
+
+def test_the_facts_are_dated_sourced_and_in_known_units():
+    units = {"s", "byte", "weight", "gas", "1", "compute units"}
+    for fact in limits.load_chains():
+        assert fact.unit in units, fact
+        assert date.fromisoformat(fact.date) <= date(2026, 11, 24), fact
+        assert fact.value > 0
+        assert len(fact.source) > 10
+
+
+def test_the_facts_that_others_publish():
+    # go-ethereum and the consensus specification (commits in the file), BIP 141, Croman et al. (2016)
+    facts = {}
+    for fact in limits.load_chains():
+        facts.setdefault((fact.chain, fact.quantity), []).append(fact.value)
+    assert facts["Ethereum", "slot"] == [12]
+    assert facts["Ethereum", "blob_size"] == [131072]
+    assert facts["Ethereum", "transfer_gas"] == [21000]
+    assert facts["Ethereum", "gas_limit_default"] == [30e6, 36e6, 45e6, 60e6]
+    assert facts["Ethereum", "blobs_target"] == [3, 6, 10, 14]
+    assert facts["Ethereum", "blobs_max"] == [6, 9, 15, 21]
+    assert facts["Ethereum", "blob_fee_update_fraction"] == [3338477, 5007716, 8346193, 11684671]
+    assert facts["Bitcoin", "block_weight_limit"] == [4000000]
+    assert facts["Bitcoin", "propagation_median"] == [8.7]
+    assert facts["Bitcoin", "propagation_90_percent"] == [79]
+    assert facts["Bitcoin", "block_size_measured"] == [540000]
 
 
 def test_same_seed_same_run():
@@ -133,6 +187,8 @@ def test_same_seed_same_run():
         (lambda: limits.nakamoto_double_spend(math.nan, 1), "nakamoto_double_spend: adversary"),
         (lambda: limits.nakamoto_double_spend(0.1, 1.5), "nakamoto_double_spend: confirmations"),
         (lambda: limits.best_fan_out(-1, 1), "best_fan_out: link_latency"),
+        (lambda: limits.best_fan_out(1e308, 1e-308), "best_fan_out: the result must be finite"),
+        (lambda: limits.best_fan_out([1.0, 2.0], [1.0, 2.0, 3.0]), "best_fan_out: shapes must broadcast"),
         (lambda: limits.best_fan_out(1, 0), "best_fan_out: transmit_time"),
         (lambda: limits.simulate_mining(0, 1, blocks=5, runs=1, rng=np.random.default_rng(1)), "block_rate"),
         (lambda: limits.simulate_mining(1, -1, blocks=5, runs=1, rng=np.random.default_rng(1)), "propagation_delay"),

@@ -34,6 +34,7 @@ from web3scale.formula import (
     checked,
     checked_integer,
     checked_scalar,
+    finite,
     formula,
 )
 
@@ -316,7 +317,7 @@ def flooding_waste(nodes: Count, degree: Degree) -> Ratio:
 
 @formula(margin="c")
 def cover_probability(margin: Real) -> Share:
-    """Probability that random push with mean fan-out ln n + c reaches every node, for large n.
+    """Probability that random push reaches every node, if each sends to each other with probability (ln n + c)/n.
 
     Parameters
     ----------
@@ -326,7 +327,7 @@ def cover_probability(margin: Real) -> Share:
     Returns
     -------
     float or array
-        exp(−e^(−c)).
+        exp(−e^(−c)), the limit for large n.
 
     Raises
     ------
@@ -440,7 +441,14 @@ def best_fan_out(link_latency: npt.ArrayLike, transmit_time: npt.ArrayLike) -> A
 
     latency = checked("best_fan_out", "link_latency", link_latency, _LATENCY)
     sending = checked("best_fan_out", "transmit_time", transmit_time, _POSITIVE_SECONDS)
-    best = np.exp(1 + lambertw(np.divide(latency, np.e * np.asarray(sending))).real)
+    try:
+        with np.errstate(over="ignore"):
+            best = finite("best_fan_out", np.exp(1 + lambertw(np.divide(latency, np.e * np.asarray(sending))).real))
+    except ValueError as error:
+        if isinstance(error, DomainError):
+            raise
+        shapes = f"link_latency {np.shape(latency)}, transmit_time {np.shape(sending)}"
+        raise DomainError(f"best_fan_out: shapes must broadcast, got {shapes}") from None
     return float(best) if np.ndim(best) == 0 else best
 
 
