@@ -46,6 +46,7 @@ def test_links_lead_somewhere(site, pages):
 
 def test_search_finds_a_law(visit, address):
     with visit(address, "search") as found:
+        found.page.wait_for_load_state("networkidle")  # to leave while a picture still loads would count as a fault
         found.page.goto(f"{address}search.html?q=Amdahl")
         found.page.locator("#search-results li a").first.wait_for()
         assert "Laws" in found.page.locator("#search-results").inner_text()
