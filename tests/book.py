@@ -12,6 +12,7 @@ NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))
 ITEMS = {
     1: ["def-1-1", "def-1-2", "def-1-3", "def-1-4", "mod-1-1", "mod-1-2"],
     2: ["thm-2-1", "def-2-1", "thm-2-2", "def-2-2"],
+    3: ["def-3-1", "alg-3-1", "def-3-2", "alg-3-2", "def-3-3", "alg-3-3"],
 }
 
 
