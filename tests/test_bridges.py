@@ -1,6 +1,7 @@
 """Chapter 3: bridges that forge, replay and lose nothing, and how likely enough keys are to be stolen."""
 
 import math
+import pickle
 from dataclasses import replace
 from fractions import Fraction
 from itertools import product
@@ -302,7 +303,70 @@ def test_a_nonce_is_a_positive_integer(nonce):
 def test_attestations_are_a_tuple_of_attestations(attestations):
     bridge = new_bridge()
     proof = Proof(lock(bridge, USERS[0], 70), attestations)
-    refused(bridge, bridges.TooFewSigners, lambda: bridge.mint(proof), attestations=attestations)
+    refused(bridge, bridges.NoProof, lambda: bridge.mint(proof), attestations=attestations)
+
+
+@pytest.mark.parametrize("given", [None, 7, Proof(None, ()), Proof("crossing", ())])
+def test_what_is_no_proof_is_refused(given):
+    bridge = new_bridge()
+    lock(bridge, USERS[0], 70)
+    for way in (bridge.mint, bridge.release):
+        refused(bridge, bridges.NoProof, lambda way=way: way(given), given=given)
+
+
+def test_what_is_no_crossing_is_not_attested():
+    bridge = new_bridge()
+    deposit = lock(bridge, USERS[0], 70)
+    changes = [{"amount": 70.0}, {"nonce": True}, {"amount": []}, {"direction": []}, {"recipient": bytearray(ALICE)}]
+    for thing in [None, *(replace(deposit, **change) for change in changes)]:
+        refused(bridge, bridges.NotInChain, lambda thing=thing: bridge.attest(KEYS[0], thing), given=thing)
+
+
+def test_a_signer_is_a_key_and_its_name_bytes():
+    bridge = new_bridge()
+    good = prove(bridge, lock(bridge, USERS[0], 70))
+    name = bytearray(good.attestations[0].signer)
+    bad = Proof(good.crossing, (Attestation(name, good.attestations[0].signature), *good.attestations[1:]))
+    refused(bridge, bridges.UnknownSigner, lambda: bridge.mint(bad), signer=name)
+    for signers in ([None], "abc", [b"x"]):
+        with pytest.raises(bridges.BadSigners, match="keys of 32 bytes"):
+            Bridge(Ledger("a", {}), Ledger("b", {}), signers, faulty=0, finality_depth=0)
+
+
+def test_a_digest_does_not_travel_with_the_object_that_it_was_made_of():
+    bridge = new_bridge()
+    good = prove(bridge, lock(bridge, USERS[0], 70))
+    lie = replace(good.crossing, amount=7000)
+    lie.__dict__["message"] = good.crossing.message  # as a pickle from a stranger could have it
+    bad = Proof(pickle.loads(pickle.dumps(lie)), good.attestations)
+    refused(bridge, BadSignature, lambda: bridge.mint(bad), signer=public_key(KEYS[0]))
+
+
+def test_a_block_through_one_bridge_is_seen_by_all_bridges_of_the_chain():
+    one = new_bridge()
+    two = Bridge(one.main, Ledger("other", {}), one.signers, faulty=1, finality_depth=2)
+    transfer = sign_transfer(USERS[0], "main", {one.escrow: 30, two.escrow: 40}, fee=0, nonce=1)
+    one.main_block([transfer])
+    for bridge, amount in ((one, 30), (two, 40)):
+        assert bridge.locked == amount
+        assert [c.amount for c in bridge.crossings[DEPOSIT]] == [amount]
+
+
+def test_a_malformed_neighbour_does_not_stop_a_deposit():
+    deep = ()
+    for _ in range(100_000):
+        deep = (deep,)
+    bridge = new_bridge()
+    deposit = pay(USERS[0], bridge.main, bridge.escrow, 70)
+    block = bridge.main_block([None, replace(deposit, chain=deep), deposit])
+    assert [receipt.accepted for receipt in block.receipts] == [False, False, True]
+    assert [c.amount for c in bridge.crossings[DEPOSIT]] == [70]
+
+
+def test_no_second_bridge_mints_on_the_same_sidechain():
+    bridge = new_bridge()
+    with pytest.raises(AccountExists):
+        Bridge(Ledger("main2", {}), bridge.side, bridge.signers, faulty=1, finality_depth=2)
 
 
 def test_a_proof_mints_once():
@@ -753,11 +817,11 @@ def test_stolen_keys_drawn():
         (lambda: new_bridge().reorganise_main(0), "reorganise_main: depth must be an integer of at least 1, got 0"),
         (
             lambda: Bridge(Ledger("a", {}), Ledger("a", {}), [ALICE], faulty=0, finality_depth=0),
-            "Bridge: side must be another ledger than main, and empty",
+            "Bridge: side must be another chain than main, got 'a' twice",
         ),
         (
             lambda: Bridge(Ledger("a", {}), Ledger("b", {BOB: 1}), [ALICE], faulty=0, finality_depth=0),
-            "Bridge: side must be another ledger than main, and empty, got 1 in it",
+            "Bridge: side must be empty, got 1 in it",
         ),
         (lambda: sign_crossing(KEYS[0], Crossing(DEPOSIT, "a", "b", -1, ALICE, 1)), "encode: fields"),
     ],

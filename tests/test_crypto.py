@@ -1,6 +1,7 @@
 """Hashes, signatures and Merkle trees: vectors of others, and what must hold of every tree."""
 
 import hashlib
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -191,6 +192,54 @@ def test_consistency_of_sizes_out_of_order():
         assert not crypto.verify_consistency(tree.root, old, tree.root, 2, ())
 
 
+def test_no_digest_of_another_length_moves_the_border_between_two():
+    # C becomes LIE, and a proof with longer and shorter digests would call the list only grown
+    old = MerkleTree([b"A", b"B", b"C"])
+    pair = crypto.node_hash(crypto.leaf_hash(b"A"), crypto.leaf_hash(b"B"))
+    c, lie, d = (crypto.leaf_hash(x) for x in (b"C", b"LIE", b"D"))
+    new_root = crypto.node_hash(pair + c, crypto.node_hash(lie, d))
+    assert not crypto.verify_consistency(old.root, 3, new_root, 4, [b"", lie + d, pair + c])
+    assert not crypto.verify_inclusion(new_root, b"LIE", 2, 4, [d, pair + c])
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [0.5, 1.0, True, None, "1", Decimal("nan"), 1 << 64, 1 << 300_000],
+    ids=lambda x: str(x)[:9] if not isinstance(x, int) else hex(x)[:9],
+)
+def test_sizes_are_integers_of_64_bits(bad):
+    one, two = MerkleTree([b"a"]), MerkleTree([b"a", b"b"])
+    path = two.inclusion_proof(1)
+    assert crypto.verify_inclusion(two.root, b"b", 1, 2, path)
+    assert not crypto.verify_inclusion(two.root, b"b", bad, 2, path)
+    assert not crypto.verify_inclusion(two.root, b"b", 1, bad, path)
+    assert not crypto.verify_consistency(one.root, bad, two.root, 2, two.consistency_proof(1))
+    assert not crypto.verify_consistency(one.root, 1, two.root, bad, two.consistency_proof(1))
+    assert not crypto.verify_consistency(one.root, bad, one.root, bad, ())
+
+
+def test_every_size_proves_every_smaller_one():
+    trees = [MerkleTree([bytes([i]) for i in range(size)]) for size in range(41)]
+    for new in range(1, 41):
+        for old in range(1, new + 1):
+            proof = trees[new].consistency_proof(old)
+            assert crypto.verify_consistency(trees[old].root, old, trees[new].root, new, proof), (old, new)
+
+
+def test_a_proof_of_another_place_or_size_proves_nothing():
+    one, two, four = (MerkleTree([bytes([i]) for i in range(size)]) for size in (1, 2, 4))
+    first = crypto.leaf_hash(b"\0")
+    assert not crypto.verify_inclusion(one.root, b"\0", 5, 1, ())
+    assert not crypto.verify_inclusion(one.root, b"\0", -1, 1, ())
+    assert not crypto.verify_inclusion(two.root, b"\1", 0, 1, (first,))
+    assert not crypto.verify_consistency(two.root, 2, four.root, 8, four.consistency_proof(2))
+    assert not crypto.verify_consistency(two.root, 3, four.root, 4, ())
+    x, s1, s2, s3 = (crypto.leaf_hash(bytes([i])) for i in range(4))
+    old = crypto.node_hash(s3, crypto.node_hash(s2, x))
+    new = crypto.node_hash(s3, crypto.node_hash(s2, crypto.node_hash(x, s1)))
+    assert not crypto.verify_consistency(old, 3, new, 4, [x, s1, s2, s3])
+
+
 # Signatures and hashes
 
 
@@ -228,6 +277,11 @@ def test_one_flipped_bit_spoils_a_signature(message, bit):
     assert not crypto.verify_signature(crypto.public_key(key), message, bytes(flipped))
     assert not crypto.verify_signature(crypto.public_key(key), message + b"x", signature)
     assert not crypto.verify_signature(crypto.public_key(crypto.example_key("Bob")), message, signature)
+
+
+def test_a_signature_has_64_bytes():
+    key = crypto.example_key("Alice")
+    assert not crypto.verify_signature(crypto.public_key(key), b"ello", crypto.sign(key, b"hello") + b"h")
 
 
 def test_nobody_signs_for_the_zero_point():

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from web3scale.crypto import MerkleTree, example_key, public_key, sign
+from web3scale.crypto import MerkleTree, encode, example_key, public_key, sign, tagged_hash
 from web3scale.errors import DomainError, Rejected
 from web3scale.layers import ledger as rules
 from web3scale.layers.ledger import FEES, Ledger, Transfer, sign_transfer, verify_account
@@ -78,6 +78,9 @@ REFUSED = {
     "unknown sender": (sign_transfer(KEYS[3], "main", {B: 1}, fee=0, nonce=1), rules.UnknownAccount, {"account": D}),
     "unknown recipient": (resigned(payments=((D, 10),)), rules.UnknownAccount, {"account": D}),
     "second of two unknown": (resigned(payments=((B, 1), (D, 1))), rules.UnknownAccount, {"account": D}),
+    "a truth value for a fee": (pay(fee=True), rules.BadAmount, {"fee": True}),
+    "a truth value for a nonce": (pay(nonce=True), rules.WrongNonce, {"nonce": True}),
+    "no transfer": (None, rules.NoTransfer, {"given": None}),
     "fee not covered": (resigned(payments=((B, 99),)), rules.Overdraft, {"balance": 100, "cost": 101}),
 }
 
@@ -100,6 +103,55 @@ def test_an_amount_too_long_to_print_is_refused_like_any_other():
     block = ledger.apply_block([pay(), resigned(payments=((B, 10**5000),), nonce=2), resigned(nonce=2)])
     assert [r.accepted for r in block.receipts] == [True, False, True]
     assert str(block.receipts[1].refusal).endswith("cost=an int too long to print")
+
+
+def nested(depth):
+    deep = ()
+    for _ in range(depth):
+        deep = (deep,)
+    return deep
+
+
+@pytest.mark.parametrize("field", ["chain", "sender", "payments", "fee", "nonce", "signature"])
+def test_what_cannot_be_printed_is_refused_like_any_other(field):
+    ledger = fresh()
+    before = state(ledger)
+    block = ledger.apply_block([replace(pay(), **{field: nested(100_000)})])
+    assert not block.receipts[0].accepted
+    assert len(str(block.receipts[0].refusal)) < 200
+    assert state(ledger) == before
+
+
+def test_every_field_is_signed():
+    good = pay()
+    others = {"chain": "test", "sender": C, "payments": ((C, 10),), "fee": 0, "nonce": 2}
+    digests = {replace(good, **{field: value}).message for field, value in others.items()}
+    assert len(digests | {good.message}) == 6
+    assert replace(good, signature=b"").message == good.message
+
+
+def test_the_tag_of_a_transfer_is_its_own():
+    fields = encode("main", A, 1, 2, B, 3)
+    assert Transfer("main", A, ((B, 3),), 1, 2).message == tagged_hash("web3scale/transfer", fields)
+
+
+def test_fees_may_be_there_from_the_beginning():
+    assert Ledger("main", {FEES: 5}).total == 5
+
+
+@pytest.mark.parametrize("chain", [None, 7, "\ud800"])
+def test_a_chain_has_a_name_that_can_be_signed(chain):
+    with pytest.raises(DomainError):
+        Ledger(chain, {})
+
+
+def test_contracts_see_the_receipts_of_every_block_and_act_within_it():
+    ledger, seen = fresh(), []
+    ledger.contracts.append(lambda receipts: (seen.append(receipts), ledger.open(D)))
+    block = ledger.apply_block([pay(), pay()])
+    assert seen == [block.receipts]
+    assert block.after == ledger.root
+    assert D in ledger
 
 
 def test_a_transfer_applies_once():
@@ -157,6 +209,7 @@ def test_an_account_without_bytes_is_not_opened():
     for bad in (None, "\ud800"):
         with pytest.raises(DomainError):
             ledger.open(bad)
+        assert bad not in ledger
     assert state(ledger) == before
 
 

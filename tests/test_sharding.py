@@ -207,6 +207,81 @@ def test_an_unknown_recipient_at_home_is_refused_before_anything_is_locked():
     assert sum(sharded.visits) == 1
 
 
+def test_a_transfer_begun_during_a_recovery_is_left_to_its_coordinator():
+    for taken in (1, 2, 3):
+        sharded = fresh()
+        next(sharded.steps(across()))  # its coordinator is dead
+        recovery = sharded.recover()
+        next(recovery)
+        transfer = sign_transfer(KEYS[2], "main", {NAMES[4]: 10}, fee=0, nonce=1)
+        live = sharded.steps(transfer)
+        list(itertools.islice(live, taken))
+        list(recovery)
+        list(live)
+        assert balances(sharded) == [100, 100, 90, 100, 110, 100]
+        assert sharded.total == 600
+        assert all(not (s.locks or s.prepared or s.decided) for s in sharded.shards)
+
+
+def test_home_decides_only_what_it_holds_the_lock_for():
+    sharded = fresh()
+    before = state(sharded)
+    with pytest.raises(sharding.Superseded) as refusal:
+        sharded.shards[0].decide(across(), set())
+    assert refusal.value.values == {"sender": NAMES[0]}
+    assert state(sharded) == before
+
+
+def test_a_coordinator_asleep_while_it_aborts_leaves_the_lock_of_its_successor():
+    sharded = fresh()
+    elsewhere = next(i for i in range(K) if i != shard_of(STRANGER, K))
+    other = next(i for i in range(K) if i not in (elsewhere, shard_of(STRANGER, K)))
+    transfer = sign_transfer(KEYS[2 * elsewhere], "main", {NAMES[2 * other]: 10, STRANGER: 1}, fee=0, nonce=1)
+    ghost = sharded.steps(transfer)
+    assert list(itertools.islice(ghost, 3))[2].startswith("aborted")
+    list(sharded.recover())
+    sharded.home(STRANGER).ledger.open(STRANGER)
+    successor = sharded.steps(transfer)
+    next(successor)
+    with pytest.raises(sharding.Superseded):
+        list(ghost)
+    list(successor)
+    assert sharded.balance(STRANGER) == 1
+    assert sharded.total == 600
+
+
+def test_a_recovery_that_sleeps_is_fenced_off_by_the_next():
+    for asleep in (1, 2):
+        sharded = fresh()
+        list(itertools.islice(sharded.steps(across()), 4))
+        first = sharded.recover()
+        list(itertools.islice(first, asleep))
+        list(sharded.recover())
+        with pytest.raises(sharding.Superseded):
+            next(first)
+
+
+@pytest.mark.parametrize("crash", range(1, 7))
+def test_a_recovery_leaves_a_receipt_of_what_it_settled(crash):
+    sharded = fresh()
+    list(itertools.islice(sharded.steps(across()), crash))
+    list(sharded.recover())
+    (receipt,) = sharded.recovered
+    assert receipt.transfer == across()
+    assert receipt.accepted == (crash >= 4)
+    assert receipt.accepted or type(receipt.refusal) is sharding.Interrupted
+
+
+def test_the_lock_goes_last():
+    """An abort that crashes before it has reached home leaves the lock, and so is found and finished."""
+    sharded = fresh()
+    list(itertools.islice(sharded.steps(across()), 3))
+    assert list(itertools.islice(sharded.recover(), 2)) == ["aborted at 1", "aborted at 2"]
+    assert sharded.shards[0].locks
+    assert list(sharded.recover()) == ["aborted at 1", "aborted at 2", "aborted at 0"]
+    assert not sharded.shards[0].locks
+
+
 def test_a_sender_has_one_transfer_under_way():
     sharded = fresh()
     first = sharded.steps(across())
@@ -240,6 +315,7 @@ class Shards(RuleBasedStateMachine):
         super().__init__()
         self.sharded = fresh()
         self.running = []  # [transfer, generator, steps taken]
+        self.recoveries = []
         self.model = dict.fromkeys(NAMES, 100)
         self.fees = 0
 
@@ -275,11 +351,12 @@ class Shards(RuleBasedStateMachine):
             except StopIteration:
                 self.running.remove(entry)
                 return
-            except Rejected:
+            except Rejected as refusal:
                 self.running.remove(entry)
                 if entry[2] == 0:
                     assert state(self.sharded) == before
-                assert transfer.message not in {m for s in self.sharded.shards for m in (*s.prepared, *s.decided)}
+                if not isinstance(refusal, sharding.Superseded):
+                    assert transfer.message not in {m for s in self.sharded.shards for m in (*s.prepared, *s.decided)}
                 return
             entry[2] += 1
             if done.startswith(("applied", "decided")):
@@ -291,6 +368,25 @@ class Shards(RuleBasedStateMachine):
         list(self.sharded.recover())
         assert all(not (s.locks or s.prepared or s.decided) for s in self.sharded.shards)
         assert balances(self.sharded) == [self.model[name] for name in NAMES]
+
+    @rule()
+    def begin_recovery(self):
+        self.recoveries.append(self.sharded.recover())
+
+    @rule(which=st.integers(0, 3), times=st.integers(1, 3))
+    def advance_recovery(self, which, times):
+        """A recovery that takes its time, while transfers begin and other recoveries overtake it."""
+        if not self.recoveries:
+            return
+        recovery = self.recoveries[which % len(self.recoveries)]
+        try:
+            for _ in range(times):
+                next(recovery)
+        except (StopIteration, sharding.Superseded):
+            self.recoveries.remove(recovery)
+
+    def teardown(self):
+        self.crash_and_recover(0)
 
     @invariant()
     def money_is_conserved(self):
@@ -344,7 +440,7 @@ def test_the_simulated_workload_lands_on_the_formulas(k, m, v):
         (run.work, sharding.shard_work(k, m, v)),
     ]:
         error = found.std(ddof=1) / np.sqrt(40)
-        assert abs(found.mean() - theory) < 3.9 * error  # 12 comparisons, 39 degrees of freedom: one in a hundred
+        assert abs(found.mean() - theory) < 3 * error
     assert np.all(run.busiest >= 1)
     assert np.all(run.busiest < 1.2)
 

@@ -385,6 +385,16 @@ def root_from_proof(digest: bytes, index: int, size: int, proof: Sequence[bytes]
     return digest if last == 0 else None
 
 
+def _are_digests(*values: bytes) -> bool:
+    """Whether all have 32 bytes: of other lengths, two could be cut apart in another place and hash the same."""
+    return all(type(value) is bytes and len(value) == 32 for value in values)
+
+
+def _are_sizes(*values: int) -> bool:
+    """Whether all are integers of 64 bits, as in RFC 6962: larger ones only cost time."""
+    return all(type(value) is int and 0 <= value < 1 << 64 for value in values)
+
+
 def verify_inclusion(root: bytes, leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bool:
     """Whether a list of a given size, committed to by its root, has this leaf at this place.
 
@@ -411,8 +421,11 @@ def verify_inclusion(root: bytes, leaf: bytes, index: int, size: int, proof: Seq
     True
     """
     try:
-        return bool(root_from_proof(leaf_hash(leaf), index, size, proof) == root)
-    except (TypeError, ValueError):
+        path = tuple(proof)
+        if not (_are_digests(root, *path) and _are_sizes(index, size)):
+            return False
+        return root_from_proof(leaf_hash(leaf), index, size, path) == root
+    except TypeError:
         return False
 
 
@@ -424,7 +437,7 @@ def verify_consistency(old_root: bytes, old_size: int, root: bytes, size: int, p
     old_root, old_size
         Root and number of leaves before.
     root, size
-        Root and number of leaves now.
+        Root and number of leaves now. The roots do not bind the numbers: these have to be trusted as the roots are.
     proof
         From `MerkleTree.consistency_proof`. Anything malformed proves nothing.
 
@@ -444,8 +457,11 @@ def verify_consistency(old_root: bytes, old_size: int, root: bytes, size: int, p
     True
     """
     try:
-        return _leads_to_both(old_root, old_size, root, size, list(proof))
-    except (TypeError, ValueError, IndexError):
+        path = list(proof)
+        if not (_are_digests(old_root, root, *path) and _are_sizes(old_size, size)):
+            return False
+        return _leads_to_both(old_root, old_size, root, size, path)
+    except (TypeError, IndexError):
         return False
 
 

@@ -58,5 +58,5 @@ def shown(value: object) -> str:
         return f"{value[:4].hex()}…"
     try:
         return repr(value)
-    except ValueError:  # of more than 4300 digits: a stranger may send one, and must get a refusal like any other
+    except (ValueError, RecursionError):  # more than 4300 digits, or nested too deeply: a stranger may send either
         return f"{'an' if isinstance(value, int) else 'a'} {type(value).__name__} too long to print"

@@ -22,7 +22,7 @@ import numpy.typing as npt
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
 
-from web3scale.errors import DomainError
+from web3scale.errors import DomainError, shown
 
 P = ParamSpec("P")
 # Floats or arrays of floats in a call, SymPy expressions in a derivation; SymPy carries no types.
@@ -184,7 +184,7 @@ def checked_integer(where: str, name: str, value: Any, low: int) -> int:
     4
     """
     if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-        raise DomainError(f"{where}: {name} must be an integer of at least {low}, got {value!r}")
+        raise DomainError(f"{where}: {name} must be an integer of at least {low}, got {shown(value)}")
     return int(value)
 
 

@@ -13,8 +13,7 @@ Annals of Mathematical Statistics 23.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 import numpy as np
@@ -23,7 +22,7 @@ import sympy as sp
 from nacl.signing import SigningKey
 
 from web3scale.crypto import encode, public_key, sign, tagged_hash, verify_signature
-from web3scale.errors import DomainError, Rejected
+from web3scale.errors import DomainError, Rejected, shown
 from web3scale.formula import PositiveRate, Quantity, Rate, Ratio, checked, checked_integer, checked_scalar, formula
 from web3scale.layers.ledger import (
     AccountExists,
@@ -31,11 +30,13 @@ from web3scale.layers.ledger import (
     BadSignature,
     Block,
     Ledger,
+    Receipt,
     Transfer,
     WrongChain,
     WrongNonce,
 )
 
+MOST_SIGNERS = 10**9  # beyond, the tail of a binomial is not computed to all digits
 DEPOSIT = "deposit"
 WITHDRAWAL = "withdrawal"
 
@@ -46,11 +47,15 @@ _SHARE = Quantity("1", high=1.0)
 
 
 class BadSigners(Rejected):
-    """A bridge has no signers, or one of them twice."""
+    """A bridge has no signers, one of them twice, or one that is no key."""
 
 
 class BadThreshold(Rejected):
     """A threshold that the faulty signers reach alone, or that the others cannot reach without them."""
+
+
+class NoProof(Rejected):
+    """Something else than a proof, with a crossing and a tuple of attestations in it."""
 
 
 class NotInChain(Rejected):
@@ -100,6 +105,7 @@ class Crossing:
 
     Examples
     --------
+    >>> from dataclasses import replace
     >>> there = Crossing(DEPOSIT, "main", "side", 5, bytes(32), 1)
     >>> there.message == replace(there, target="other").message
     False
@@ -112,11 +118,11 @@ class Crossing:
     recipient: bytes
     nonce: int
 
-    @cached_property
+    @property
     def message(self) -> bytes:
         """The digest that signers sign: of every field, under a tag of its own."""
-        fields = encode(self.direction, self.source, self.target, self.amount, self.recipient, self.nonce)
-        return tagged_hash("web3scale/bridge/crossing", fields)
+        written = encode(self.direction, self.source, self.target, self.amount, self.recipient, self.nonce)
+        return tagged_hash("web3scale/bridge/crossing", written)
 
 
 @dataclass(frozen=True)
@@ -161,6 +167,18 @@ class Proof:
     attestations: tuple[Attestation, ...]
 
 
+def _is_well_formed(crossing: Crossing) -> bool:
+    """Whether every field is exactly of its type: 70.0 would count as 70 in a look-up, and has no bytes to sign."""
+    return isinstance(crossing, Crossing) and [type(getattr(crossing, field.name)) for field in fields(Crossing)] == [
+        str,
+        str,
+        str,
+        int,
+        bytes,
+        int,
+    ]
+
+
 def verify_attestation(crossing: Crossing, attestation: Attestation) -> bool:
     """Whether the signer named in an attestation signed exactly this crossing.
 
@@ -178,6 +196,7 @@ def verify_attestation(crossing: Crossing, attestation: Attestation) -> bool:
 
     Examples
     --------
+    >>> from dataclasses import replace
     >>> from web3scale.crypto import example_key
     >>> crossing = Crossing(DEPOSIT, "main", "side", 5, bytes(32), 1)
     >>> attestation = sign_crossing(example_key("signer"), crossing)
@@ -248,8 +267,8 @@ def default_threshold(signers: int) -> int:
 class Bridge:
     """A main chain, a sidechain whose money all comes from there, and the signers between them.
 
-    Every block of either chain goes through the bridge, as a contract on the chain would see it: a payment to `escrow`
-    is a deposit, one to `burner` a withdrawal. Nobody has a key to these two accounts: they are hashes, and the secret
+    The bridge is a contract of both ledgers and sees every block of either: a payment to `escrow` is a deposit, one to
+    `burner` a withdrawal. Nobody has a key to these two accounts: they are hashes, and the secret
     to a curve point that comes from a hash is a discrete logarithm.
 
     Parameters
@@ -311,6 +330,8 @@ class Bridge:
     ) -> None:
         self.signers = tuple(signers)
         count = len(self.signers)
+        if not all(type(signer) is bytes and len(signer) == 32 for signer in self.signers):
+            raise BadSigners("Bridge: signers must be keys of 32 bytes", signers=self.signers)
         if not count or len(set(self.signers)) < count:
             raise BadSigners("Bridge: signers must be one or more, all different", signers=count)
         self.faulty = checked_integer("Bridge", "faulty", faulty, low=0)
@@ -319,8 +340,10 @@ class Bridge:
         self.threshold = checked_integer("Bridge", "threshold", wanted, low=0)
         if not self.faulty + 1 <= self.threshold <= count - self.faulty:
             raise BadThreshold("Bridge: t must lie in f + 1 ... n - f", n=count, f=self.faulty, t=self.threshold)
-        if main.chain == side.chain or side.total:
-            raise DomainError(f"Bridge: side must be another ledger than main, and empty, got {side.total} in it")
+        if main.chain == side.chain:
+            raise DomainError(f"Bridge: side must be another chain than main, got {side.chain!r} twice")
+        if side.total:
+            raise DomainError(f"Bridge: side must be empty, got {shown(side.total)} in it")
         # the escrow is of the pair; the burner of the sidechain alone, so that no second bridge can mint on it
         self.escrow = tagged_hash("web3scale/bridge/escrow", encode(main.chain, side.chain))
         self.burner = tagged_hash("web3scale/bridge/burn", encode(side.chain))
@@ -331,6 +354,8 @@ class Bridge:
         self.main, self.side = main, side
         self.crossings: dict[str, dict[Crossing, int]] = {DEPOSIT: {}, WITHDRAWAL: {}}
         self.consumed: dict[str, set[int]] = {DEPOSIT: set(), WITHDRAWAL: set()}
+        main.contracts.append(self._deposits)
+        side.contracts.append(self._withdrawals)
 
     @property
     def locked(self) -> int:
@@ -344,30 +369,36 @@ class Bridge:
 
     def main_block(self, transfers: Iterable[Transfer] = ()) -> Block:
         """Append a block to the main chain; each accepted payment to the escrow becomes a deposit."""
-        block = self.main.apply_block(transfers)
-        self._record(DEPOSIT, self.main, self.side, self.escrow, block)
-        return block
+        return self.main.apply_block(transfers)
 
     def side_block(self, transfers: Iterable[Transfer] = ()) -> Block:
         """Append a block to the sidechain; each accepted payment to the burner is destroyed: a withdrawal."""
-        block = self.side.apply_block(transfers)
-        self._record(WITHDRAWAL, self.side, self.main, self.burner, block)
+        return self.side.apply_block(transfers)
+
+    def _deposits(self, receipts: tuple[Receipt, ...]) -> None:
+        self._record(DEPOSIT, self.main, self.side, self.escrow, receipts)
+
+    def _withdrawals(self, receipts: tuple[Receipt, ...]) -> None:
+        self._record(WITHDRAWAL, self.side, self.main, self.burner, receipts)
         if returned := self.side.balance(self.burner):
             self.side.debit(self.burner, returned)
-        return replace(block, after=self.side.root)  # the burning is part of the block
 
-    def _record(self, direction: str, source: Ledger, target: Ledger, account: bytes, block: Block) -> None:
+    def _record(
+        self, direction: str, source: Ledger, target: Ledger, account: bytes, receipts: tuple[Receipt, ...]
+    ) -> None:
         recorded = self.crossings[direction]
-        for transfer in (receipt.transfer for receipt in block.receipts if receipt.accepted):
+        for transfer in (receipt.transfer for receipt in receipts if receipt.accepted):
             if amount := dict(transfer.payments).get(account):
                 nonce = len(recorded) + 1
                 crossing = Crossing(direction, source.chain, target.chain, amount, transfer.sender, nonce)
-                recorded[crossing] = block.height
+                recorded[crossing] = source.height
 
     def attest(self, key: SigningKey, crossing: Crossing) -> Attestation:
         """Sign a crossing as an honest signer; `UnknownSigner`, `NotInChain`, `NotFinal`."""
         if public_key(key) not in self.signers:
             raise UnknownSigner("attest: key must be a signer's", signer=public_key(key))
+        if not _is_well_formed(crossing):
+            raise NotInChain("attest: it must be a Crossing, each field of its type", given=crossing)
         recorded = self.crossings.get(crossing.direction, {})
         if crossing not in recorded:
             raise NotInChain("attest: crossing must be in the chain", source=crossing.source, nonce=crossing.nonce)
@@ -380,9 +411,13 @@ class Bridge:
     def check(self, proof: Proof, direction: str) -> None:
         """Check all that the target chain can check of a proof: it cannot see the source chain.
 
-        `WrongDirection`, `WrongChain`, `BadAmount`, `WrongNonce`, `Replayed`, `UnknownSigner`, `RepeatedSigner`,
-        `BadSignature`, `TooFewSigners`.
+        `NoProof`, `WrongDirection`, `WrongChain`, `BadAmount`, `WrongNonce`, `Replayed`, `UnknownSigner`,
+        `RepeatedSigner`, `BadSignature`, `TooFewSigners`.
         """
+        if not isinstance(proof, Proof) or not isinstance(proof.crossing, Crossing):
+            raise NoProof("proof: it must be a Proof of a Crossing", given=proof)
+        if type(proof.attestations) is not tuple or not all(isinstance(a, Attestation) for a in proof.attestations):
+            raise NoProof("proof: attestations must be a tuple of attestations", attestations=proof.attestations)
         crossing = proof.crossing
         chains = (self.main.chain, self.side.chain) if direction == DEPOSIT else (self.side.chain, self.main.chain)
         if crossing.direction != direction:
@@ -397,11 +432,9 @@ class Bridge:
             raise WrongNonce("proof: nonce must be a positive integer", nonce=crossing.nonce)
         if crossing.nonce in self.consumed[direction]:
             raise Replayed("proof: nonce must be new", nonce=crossing.nonce)
-        if type(proof.attestations) is not tuple or not all(isinstance(a, Attestation) for a in proof.attestations):
-            raise TooFewSigners("proof: attestations must be a tuple of attestations", attestations=proof.attestations)
         seen: set[bytes] = set()
         for attestation in proof.attestations:
-            if attestation.signer not in self.signers:
+            if type(attestation.signer) is not bytes or attestation.signer not in self.signers:
                 raise UnknownSigner("proof: signer must be the bridge's", signer=attestation.signer)
             if attestation.signer in seen:
                 raise RepeatedSigner("proof: signers must differ", signer=attestation.signer)
@@ -432,7 +465,8 @@ class Bridge:
         """Replace the last `depth` blocks of the main chain by as many without deposits; return the deposits undone.
 
         Their senders have their money back, and the count of deposits goes back as the chain does. The rest of those
-        blocks is left as it was: only deposits matter to the other chain. `Overdraft` if the money is gone.
+        blocks is left as it was, deposits into other bridges too: only its own deposits matter to the other chain.
+        `Overdraft` if the money is gone.
         """
         last = self.main.height - checked_integer("reorganise_main", "depth", depth, low=1)
         deposits = self.crossings[DEPOSIT]
@@ -624,7 +658,9 @@ def shared_failure(custody: Sequence[int], threshold: int, compromise: float) ->
 
 def _counts(where: str, signers: int, threshold: int) -> tuple[int, int]:
     n = checked_integer(where, "signers", signers, low=1)
+    if n > MOST_SIGNERS:
+        raise DomainError(f"{where}: signers must be at most {MOST_SIGNERS}, got {shown(n)}")
     t = checked_integer(where, "threshold", threshold, low=1)
     if t > n:
-        raise DomainError(f"{where}: threshold must be at most the number of signers {n}, got {t}")
+        raise DomainError(f"{where}: threshold must be at most the number of signers {n}, got {shown(t)}")
     return n, t

@@ -9,17 +9,20 @@ Nothing is cloned: a transfer is checked in full before the first account is wri
 Sources: Wood (2014), Ethereum yellow paper (accounts, nonces); Laurie, Langley and Kasper (2013), RFC 6962 (the tree).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from functools import cached_property
 
 from nacl.signing import SigningKey
 
 from web3scale.crypto import MerkleTree, encode, public_key, sign, tagged_hash, verify_inclusion, verify_signature
-from web3scale.errors import DomainError, Rejected
+from web3scale.errors import DomainError, Rejected, shown
 from web3scale.formula import checked_integer
 
 FEES = bytes(32)  # the account that collects fees: no key signs for it, since libsodium refuses points of small order
+
+
+class NoTransfer(Rejected):
+    """Something else than a transfer."""
 
 
 class BadAmount(Rejected):
@@ -89,7 +92,7 @@ class Transfer:
     nonce: int
     signature: bytes = b""
 
-    @cached_property
+    @property
     def message(self) -> bytes:
         """The digest that is signed, and by which the transfer is known: of everything but the signature."""
         paid = (field for payment in self.payments for field in payment)
@@ -288,7 +291,7 @@ def check_form(transfer: Transfer, chain: str) -> None:
     Raises
     ------
     Rejected
-        If a rule is broken: WrongChain, BadAmount, BadRecipients, BadSignature.
+        If a rule is broken: NoTransfer, WrongChain, BadAmount, BadRecipients, WrongNonce, BadSignature.
 
     Examples
     --------
@@ -296,6 +299,8 @@ def check_form(transfer: Transfer, chain: str) -> None:
     Traceback (most recent call last):
     web3scale.layers.ledger.WrongChain: transfer: chain must be 'test', got chain='main'
     """
+    if not isinstance(transfer, Transfer):
+        raise NoTransfer("transfer: it must be a Transfer", given=transfer)
     if transfer.chain != chain:
         raise WrongChain(f"transfer: chain must be {chain!r}", chain=transfer.chain)
     check_payments(transfer)
@@ -314,7 +319,7 @@ def check_payments(transfer: Transfer) -> None:
     Raises
     ------
     Rejected
-        If a rule is broken: BadAmount, BadRecipients, WrongNonce, BadSignature.
+        If a rule is broken: NoTransfer, BadAmount, BadRecipients, WrongNonce, BadSignature.
 
     Examples
     --------
@@ -322,6 +327,8 @@ def check_payments(transfer: Transfer) -> None:
     Traceback (most recent call last):
     web3scale.layers.ledger.BadRecipients: transfer: payments must be a tuple of pairs, got payments=[]
     """
+    if not isinstance(transfer, Transfer):
+        raise NoTransfer("transfer: it must be a Transfer", given=transfer)
     if not isinstance(transfer.sender, bytes):
         raise BadSignature("transfer: sender must be a key", sender=transfer.sender)
     pairs = transfer.payments  # a list could still change after the digest was taken
@@ -358,7 +365,7 @@ class Ledger:
     Raises
     ------
     DomainError
-        If an opening balance or nonce is no natural number.
+        If the name is no text, or an opening balance or nonce no natural number.
 
     Attributes
     ----------
@@ -366,6 +373,8 @@ class Ledger:
         Its name.
     height : int
         Blocks applied.
+    contracts : list of callable
+        Rules of the chain that act at the end of every block: each is called with the receipts.
 
     Examples
     --------
@@ -381,8 +390,12 @@ class Ledger:
     """
 
     def __init__(self, chain: str, balances: Mapping[bytes, int], nonces: Mapping[bytes, int] | None = None) -> None:
+        if not isinstance(chain, str):
+            raise DomainError(f"Ledger: chain must be text, got {shown(chain)}")
+        encode(chain)  # refuses what no signature could be made for
         self.chain = chain
         self.height = 0
+        self.contracts: list[Callable[[tuple[Receipt, ...]], None]] = []
         opening = {FEES: 0} | dict(balances)
         self._balance = [checked_integer("Ledger", "balances", amount, low=0) for amount in opening.values()]
         last = nonces or {}
@@ -502,4 +515,6 @@ class Ledger:
         before = self.root
         receipts = tuple(self.apply(transfer) for transfer in transfers)
         self.height += 1
+        for contract in self.contracts:
+            contract(receipts)
         return Block(self.height, before, self.root, receipts)

@@ -20,6 +20,7 @@ from web3scale.errors import DomainError, Rejected
 from web3scale.formula import Array, Count, PositiveRate, Quantity, Rate, Share, checked_integer, formula
 from web3scale.layers.ledger import FEES, Ledger, Receipt, Transfer, check_form, check_payments
 
+Shards = Annotated[Any, Quantity("1", low=1.0, high=1e6)]  # beyond, 1 - 1/k loses its digits
 Visits = Annotated[Any, Quantity("1", low=1.0)]
 
 
@@ -31,8 +32,12 @@ class Superseded(Rejected):
     """The coordinator slept through a recovery, which has settled its transfer already."""
 
 
+class Interrupted(Rejected):
+    """A crash came before the decision, and a recovery has aborted the transfer."""
+
+
 @formula(shards="k", accounts="m")
-def cross_shard_share(shards: Count, accounts: Count) -> Share:
+def cross_shard_share(shards: Shards, accounts: Count) -> Share:
     """Share of transactions that touch more than one shard, if accounts are spread evenly at random.
 
     Parameters
@@ -61,7 +66,7 @@ def cross_shard_share(shards: Count, accounts: Count) -> Share:
 
 
 @formula(shards="k", accounts="m")
-def shards_touched(shards: Count, accounts: Count) -> Count:
+def shards_touched(shards: Shards, accounts: Count) -> Count:
     """Mean number of distinct shards that a transaction touches, if accounts are spread evenly at random.
 
     Parameters
@@ -90,7 +95,7 @@ def shards_touched(shards: Count, accounts: Count) -> Count:
 
 
 @formula(shards="k", accounts="m", visits="v")
-def shard_work(shards: Count, accounts: Count, visits: Visits) -> Count:
+def shard_work(shards: Shards, accounts: Count, visits: Visits) -> Count:
     """Mean number of shard visits that a transaction makes.
 
     Parameters
@@ -122,7 +127,7 @@ def shard_work(shards: Count, accounts: Count, visits: Visits) -> Count:
 
 
 @formula(service_rate="mu", shards="k", accounts="m", visits="v")
-def sharded_throughput(service_rate: PositiveRate, shards: Count, accounts: Count, visits: Visits) -> Rate:
+def sharded_throughput(service_rate: PositiveRate, shards: Shards, accounts: Count, visits: Visits) -> Rate:
     """Throughput of evenly loaded shards.
 
     Parameters
@@ -326,6 +331,8 @@ class Shard:
     def decide(self, transfer: Transfer, recipients: set[bytes]) -> None:
         """Charge the sender, pay the recipients kept here, release the lock: from here on the transfer has happened."""
         self.visits += 1
+        if self.locks.get(transfer.sender) != transfer:
+            raise Superseded("transfer: home must hold its lock", sender=transfer.sender)
         del self.locks[transfer.sender]
         self.ledger.charge(transfer)
         self._pay(transfer, recipients)
@@ -383,6 +390,8 @@ class ShardedLedger:
     ----------
     shards : list of Shard
         In the order of `shard_of`.
+    recovered : list of Receipt
+        One for each transfer that a recovery settled: who sent it has lost its coordinator and finds the answer here.
 
     Examples
     --------
@@ -403,6 +412,7 @@ class ShardedLedger:
         for account, amount in balances.items():
             kept[shard_of(account, count)][account] = amount
         self.shards = [Shard(Ledger(chain, opening)) for opening in kept]
+        self.recovered: list[Receipt] = []
         self._epoch = 0
 
     def home(self, account: bytes) -> Shard:
@@ -468,7 +478,7 @@ class ShardedLedger:
             try:
                 self.shards[at].prepare(transfer, recipients)
             except Rejected:
-                self._abort(transfer)
+                yield from self._abort(epoch, transfer)
                 raise
             yield from self._fenced(epoch, f"prepared at {at}")
         self.shards[home].decide(transfer, mine)
@@ -485,10 +495,14 @@ class ShardedLedger:
         if self._epoch != epoch:
             raise Superseded("transfer: coordinator must not outlive a recovery", last_step=done)
 
-    def _abort(self, transfer: Transfer) -> None:
+    def _abort(self, epoch: int, transfer: Transfer, lost: bool = False) -> Iterator[str]:
         home, *others = self.touched(transfer)
         for at in [*others, home]:  # the lock last: it is what tells a recovery that there is something to undo
             self.shards[at].abort(transfer)
+            if at == home and lost:
+                refusal = Interrupted("transfer: home must decide before a crash", sender=transfer.sender)
+                self.recovered.append(Receipt(transfer, refusal))
+            yield from self._fenced(epoch, f"aborted at {at}")
 
     def apply(self, transfer: Transfer) -> Receipt:
         """Carry a transfer out without a crash, and say in a receipt whether it took effect."""
@@ -508,13 +522,16 @@ class ShardedLedger:
             What was settled. Recovery may itself crash, and be begun again.
         """
         self._epoch = epoch = self._epoch + 1
-        for at, shard in enumerate(self.shards):
-            for transfer in list(shard.locks.values()):
-                self._abort(transfer)
-                yield from self._fenced(epoch, f"aborted from {at}")
-            for transfer in list(shard.decided.values()):
+        # what is open now: what others begin while this goes on is theirs to finish
+        found = [(at, list(s.locks.values()), list(s.decided.values())) for at, s in enumerate(self.shards)]
+        for at, locked, decided in found:
+            for transfer in locked:
+                yield from self._abort(epoch, transfer, lost=True)
+            for transfer in decided:
                 _, *others = self.touched(transfer).items()
                 for other, recipients in others:
                     self.shards[other].commit(transfer, recipients)
                     yield from self._fenced(epoch, f"committed at {other}")
-                del shard.decided[transfer.message]
+                del self.shards[at].decided[transfer.message]
+                self.recovered.append(Receipt(transfer, None))
+                yield from self._fenced(epoch, f"closed at {at}")
