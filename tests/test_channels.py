@@ -4,6 +4,7 @@ import itertools
 from dataclasses import replace
 
 import networkx as nx
+import numpy as np
 import pytest
 import sympy as sp
 from hypothesis import given, settings
@@ -28,7 +29,15 @@ from web3scale.layers.channels import (
     sign_posting,
     sign_revocation,
 )
-from web3scale.layers.ledger import BadAmount, BadSignature, Ledger, Overdraft, UnknownAccount, WrongChain
+from web3scale.layers.ledger import (
+    AccountExists,
+    BadAmount,
+    BadSignature,
+    Ledger,
+    Overdraft,
+    UnknownAccount,
+    WrongChain,
+)
 
 KEYS = [example_key(name) for name in ("Alice", "Bob", "Carol")]
 ALICE, BOB, CAROL = (public_key(key) for key in KEYS)
@@ -399,6 +408,148 @@ def test_a_state_is_no_closing_and_a_closing_no_state():
     refused(contract, BadSignature, lambda: contract.close(sign_posting(keys[0], as_closing), 0), party=ALICE)
 
 
+def test_once_a_posting_is_seen_nothing_more_is_signed_or_revoked():
+    """Bob would ship goods for a payment in a channel that pays by an older state a second later."""
+    contract, terms, _, (alice, bob) = opened()
+    contract.close(alice.posting(), 0)
+    bob.watch(contract, 9)
+    state = next_state(terms, terms.opening, {ALICE: -6, BOB: 6})
+    with pytest.raises(channels.ChannelClosed):
+        bob.sign(state)
+    assert contract.settle(terms.channel, 10) == (6, 4)
+
+
+def test_what_is_completed_after_a_posting_was_seen_is_not_revoked_for():
+    contract, terms, keys, (alice, bob) = opened()
+    state = next_state(terms, terms.opening, {ALICE: -2, BOB: 2})
+    signed = SignedState(state, ((ALICE, sign(keys[0], state.message)), (BOB, bob.sign(state))))
+    contract.close(alice.posting(), 0)
+    bob.watch(contract, 5)
+    assert bob.complete(signed) is None
+    bob.watch(contract, 9)
+    assert contract.settle(terms.channel, 10) == (4, 6)
+
+
+def test_two_looks_a_whole_period_apart_are_too_far():
+    for gap, paid in ((PERIOD - 1, (0, 10)), (PERIOD, (6, 4))):
+        contract, terms, keys, (alice, bob) = opened()
+        old = alice.newest
+        channels.update_together((alice, bob), {ALICE: -3, BOB: 3})
+        bob.watch(contract, 0)
+        contract.close(sign_posting(keys[0], old), 0)
+        bob.watch(contract, gap)
+        assert contract.settle(terms.channel, PERIOD) == paid
+
+
+def test_what_could_still_change_is_refused():
+    contract, terms, keys, (alice, bob) = opened()
+    loose = replace(terms.opening, balances=[6, 4])
+    posting = sign_posting(keys[0], SignedState(loose, alice.newest.signatures))
+    refused(contract, channels.BadForm, lambda: contract.close(posting, 0), balances=[6, 4])
+    with pytest.raises(channels.BadForm):
+        bob.sign(ChannelState(terms.channel, 1, [5, 5]))
+    signed = sign_all(keys, next_state(terms, terms.opening, {ALICE: -1, BOB: 1}))
+    bob.sign(signed.state)
+    for signatures in (list(signed.signatures), iter(signed.signatures), None, (None,), ((ALICE,),), ([ALICE, b""],)):
+        with pytest.raises(channels.BadForm):
+            bob.complete(replace(signed, signatures=signatures))
+    assert bob.newest.state.sequence == 0
+    assert bob.complete(signed) is not None
+
+
+def test_a_digest_is_of_what_the_state_says_now():
+    state = ChannelState(bytes(32), 1, (6, 4))
+    other = replace(state, balances=(4, 6))
+    vars(other)["message"] = state.message
+    assert other.message != state.message
+
+
+@pytest.mark.parametrize("thing", [None, 7, "state", [], {}])
+def test_what_is_no_message_is_refused(thing):
+    contract, terms, keys, (alice, _) = opened()
+    signed, posting = alice.newest, alice.posting()
+    revocation = sign_revocation(keys[0], terms.channel, 0)
+    for step in [
+        lambda: contract.close(thing, 0),
+        lambda: contract.challenge(thing, 0),
+        lambda: contract.punish(thing, 0),
+        lambda: contract.settle(thing, 0),
+        lambda: contract.record(thing),
+        lambda: contract.close_together(thing, 0),
+        lambda: contract.open(thing, signed, 0),
+        lambda: contract.open(replace(terms, nonce=2), thing, 0),
+        lambda: contract.close(replace(posting, signed=thing), 0),
+        lambda: contract.close(replace(posting, party=thing), 0),
+        lambda: contract.close(replace(posting, signed=replace(signed, state=thing)), 0),
+        lambda: contract.close(replace(posting, signed=replace(signed, signatures=thing)), 0),
+        lambda: contract.close(replace(posting, signed=replace(signed, state=replace(signed.state, channel=thing))), 0),
+        lambda: contract.close(
+            replace(posting, signed=replace(signed, state=replace(signed.state, balances=thing))), 0
+        ),
+        lambda: contract.punish(replace(revocation, party=thing), 0),
+        lambda: contract.punish(replace(revocation, channel=thing), 0),
+        lambda: channels.check_terms(replace(terms, participants=thing), "main"),
+        lambda: channels.check_terms(replace(terms, participants=(thing, BOB)), "main"),
+        lambda: channels.check_terms(replace(terms, chain=thing), "main"),
+    ]:
+        before = seen(contract)
+        with pytest.raises(Rejected):
+            step()
+        assert seen(contract) == before
+
+
+@pytest.mark.parametrize("nonce", [None, -1, True, 1.5])
+def test_the_nonce_of_a_channel_is_a_natural_number(nonce):
+    _, terms, _, _ = opened()
+    with pytest.raises(channels.BadForm, match="nonce must be a natural number"):
+        channels.check_terms(replace(terms, nonce=nonce), "main")
+
+
+def test_a_truth_value_is_no_number():
+    _, terms, _, _ = opened((1, 1))
+    with pytest.raises(BadAmount):
+        channels.check_state(terms, replace(terms.opening, balances=(True, True)))
+    with pytest.raises(channels.StaleSequence):
+        channels.check_state(terms, replace(terms.opening, sequence=True))
+    with pytest.raises(channels.StaleSequence):
+        channels.check_revocation(terms, Revocation(terms.channel, ALICE, True, b""))
+    with pytest.raises(BadAmount):
+        channels.check_terms(replace(terms, deposits=(True, 1)), "main")
+    with pytest.raises(channels.BadPeriod):
+        channels.check_terms(replace(terms, challenge_s=True), "main")
+    for change in ({"participants": [ALICE, BOB]}, {"deposits": [1, 1]}):
+        with pytest.raises(channels.BadParticipants):
+            channels.check_terms(replace(terms, **change), "main")
+
+
+def test_a_period_too_long_to_print_is_refused_in_words():
+    contract, terms, keys, _ = opened((2, 2))
+    long = replace(terms, challenge_s=10**5000, nonce=2)
+    parties = channels.open_together(contract, long, keys, 0)
+    contract.close(parties[0].posting(), 0)
+    refused(contract, channels.TooEarly, lambda: contract.settle(long.channel, 5), now_s=5)
+
+
+def test_a_chain_has_one_contract():
+    contract, *_ = opened()
+    with pytest.raises(AccountExists):
+        ChannelContract(contract.ledger)
+
+
+def test_an_update_needs_all_participants_once_each():
+    _, _, _, (alice, bob) = opened()
+    for parties in ((), (alice,), (alice, alice)):
+        with pytest.raises(channels.BadParticipants, match="all participants"):
+            channels.update_together(parties, {ALICE: -1, BOB: 1})
+    assert alice.pending is None
+    assert channels.update_together((bob, alice), {ALICE: -1, BOB: 1}).state.balances == (5, 5)
+
+
+def test_a_fee_of_64_bits_does_not_wrap():
+    edge = Edge("B", "C", 0, np.int64(10**6), 0, np.int64(2**62))
+    assert edge.fee(10**13) == 10**13
+
+
 def test_state_refusals():
     """All the ways in which a state that is posted, or signed as a closing, is none."""
     contract, terms, keys, _ = opened()
@@ -753,6 +904,7 @@ class _ChannelGame(RuleBasedStateMachine):
         self.given_away = []  # revocations of the honest one
         self.seen_postings = []
         self.floor = None
+        self.kept = []  # states before the newest that are not revoked, since nothing is revoked once leaving
         signed = self.signed(self.terms.opening)
         if told:
             self.honest.complete(signed)
@@ -776,7 +928,7 @@ class _ChannelGame(RuleBasedStateMachine):
         self.note_the_end(promised)
 
     def promised(self):
-        states = [self.honest.newest.state, *([self.honest.pending] if self.honest.pending else [])]
+        states = [*self.kept, self.honest.newest.state, *([self.honest.pending] if self.honest.pending else [])]
         return min(state.balances[self.at] for state in states)
 
     def note_the_end(self, promised):
@@ -815,9 +967,11 @@ class _ChannelGame(RuleBasedStateMachine):
     @rule(give=st.booleans())
     def complete(self, give):
         """The cheats hand over their signatures, and perhaps their revocations too."""
-        pending = self.honest.pending
+        pending, before = self.honest.pending, self.honest.newest.state
         revocation = self.honest.complete(self.agreed[pending.sequence, pending.balances])
-        if revocation is not None:
+        if revocation is None:
+            self.kept.append(before)
+        else:
             self.given_away.append(revocation)
         if give:
             for key in self.cheats:

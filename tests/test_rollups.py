@@ -424,6 +424,129 @@ def test_a_tampered_witness_proves_nothing(step):
             rollups.execute_step(trace.claim, step, LONG.roots[step], lie)
 
 
+class Chameleon(tuple):
+    """A path that could read otherwise the second time."""
+
+    __slots__ = ()
+
+
+class Elastic(int):
+    """A number that is written as another one."""
+
+    def to_bytes(self, *_):
+        return b"\x01"
+
+
+class Agreeable(bytes):
+    """Bytes that equal whatever they are compared with."""
+
+    def __eq__(self, other):
+        return True
+
+    __hash__ = bytes.__hash__
+
+
+def test_parts_of_other_types_prove_nothing_even_if_they_hash_the_same():
+    trace = honest(4).trace
+    true = trace.witness(0)
+    first = true.accounts[0]
+    assert rollups.execute_step(trace.claim, 0, trace.roots[0], true) == trace.roots[1]
+    for lie in [
+        None,
+        replace(true, record=bytearray(true.record)),
+        replace(true, record=memoryview(true.record)),
+        replace(true, record=Agreeable(true.record)),
+        replace(true, record_path=list(true.record_path)),
+        replace(true, record_path=Chameleon(true.record_path)),
+        replace(true, accounts=list(true.accounts)),
+        replace(true, accounts=(proof for proof in true.accounts)),
+        replace(true, accounts=(replace(first, balance=Elastic(first.balance)), *true.accounts[1:])),
+        replace(true, accounts=(replace(first, nonce=True), *true.accounts[1:])),
+        replace(true, accounts=(replace(first, account=Agreeable(first.account)), *true.accounts[1:])),
+        replace(true, accounts=(replace(first, path=Chameleon(first.path)), *true.accounts[1:])),
+        replace(true, accounts=(None, *true.accounts[1:])),
+    ]:
+        with pytest.raises(rollups.BadWitness):
+            rollups.execute_step(trace.claim, 0, trace.roots[0], lie)
+
+
+def test_a_signature_that_is_no_bytes_does_not_refute_an_honest_claim():
+    """A record of another type hashes to the same leaf; executed, its transfer would seem unsigned."""
+    transfers = [sign_transfer(KEYS[0], "rollup", {PUBLIC[1]: 5}, fee=1, nonce=n) for n in (1, 2, 3, 4)]
+    ledger = Ledger("rollup", dict.fromkeys(PUBLIC, 60))
+    trace = rollups.replay(ledger, ACCOUNTS, [rollups.encode_record(t, ACCOUNTS) for t in transfers])
+
+    class Challenger:
+        def agrees(self, step, root):
+            return True
+
+        def witness(self, step):
+            now = Ledger("rollup", dict.fromkeys(PUBLIC, 60))
+            now.apply_block(transfers[:step])
+            proofs = tuple(now.prove(account) for account in ACCOUNTS[:3])  # nothing will change: one root for all
+            true = trace.witness(step)
+            return replace(true, record=bytearray(true.record), accounts=proofs)
+
+    assert rollups.dispute(trace.claim, trace, Challenger()).winner == "proposer"
+
+
+def test_a_root_that_equals_everything_is_silence():
+    trace = honest(4).trace
+
+    class Proposer:
+        def root(self, step):
+            return Agreeable(bytes(32))
+
+        def witness(self, step):
+            return None
+
+    assert rollups.dispute(replace(trace.claim, after=bytes(32)), Proposer(), trace).winner == "challenger"
+
+
+def test_a_party_whose_program_fails_is_silent():
+    trace = honest(4).trace
+
+    class Broken:
+        def root(self, step):
+            raise RuntimeError
+
+        agrees = lambda self, step, root: self.root(step)  # noqa: E731
+        witness = root
+
+    wrong = replace(trace.claim, after=bytes(32))
+    assert rollups.dispute(wrong, Broken(), trace).winner == "challenger"
+    assert rollups.dispute(trace.claim, trace, Broken()).winner == "proposer"
+
+
+def test_a_record_with_something_behind_it_is_a_step_that_changes_nothing():
+    record = rollups.encode_record(sign_transfer(KEYS[0], "rollup", {PUBLIC[1]: 5}, fee=1, nonce=1), ACCOUNTS)
+    ledger = Ledger("rollup", dict.fromkeys(PUBLIC, 60))
+    for tail, moved in ((b"", True), (b"\0", False)):
+        trace = rollups.replay(ledger, ACCOUNTS, [record + tail])
+        assert (trace.roots[0] != trace.roots[1]) == moved
+        step = rollups.execute_step(trace.claim, 0, trace.roots[0], trace.witness(0))
+        assert step == trace.roots[1]
+
+
+def test_numbers_have_256_bits_at_most():
+    largest = Transfer("rollup", PUBLIC[0], ((PUBLIC[1], 2**256 - 1),), 0, 1, bytes(64))
+    assert rollups.decode_batch(rollups.encode_batch([largest], ACCOUNTS), ACCOUNTS, "rollup") == (largest,)
+    larger = replace(largest, payments=((PUBLIC[1], 2**256),))
+    with pytest.raises(DomainError, match="256 bits"):
+        rollups.encode_record(larger, ACCOUNTS)
+    for tail in (b"\xff" * 10**6, b"\xff" * 36 + b"\x7f"):
+        with pytest.raises(rollups.BadBatch, match="256 bits"):
+            rollups.decode_batch(b"\1\1" + tail, ACCOUNTS, "rollup")
+
+
+@pytest.mark.parametrize("thing", [None, 5, "x", [None], ["x" * rollups.BLOB_BYTES], bytearray(b"\1\0")])
+def test_what_are_no_bytes_is_no_batch_and_no_blob(thing):
+    with pytest.raises(rollups.BadBatch):
+        rollups.decode_batch(thing, ACCOUNTS, "rollup")
+    with pytest.raises(rollups.BadBatch):
+        rollups.unpack_blobs(thing)
+
+
 def test_a_witness_of_another_step_or_root_proves_nothing():
     trace = honest(STEPS)
     refusals = {}

@@ -2,8 +2,9 @@
 
 Vocabulary: the *terms* of a channel say who takes part, who deposits what and how long a challenge may take; a *state*
 is a sequence number with one balance for each participant, and counts once *all* have signed it; to *revoke* is to
-sign away all states up to a sequence number; to *post* a state is to close with it alone; until the *deadline* anybody
-may *challenge* with a newer one; who posts what it has itself revoked is *punished*: its balance goes to the others.
+sign away all states up to a sequence number; to *post* a state is to close with it alone; until the *deadline* any
+participant may *challenge* with a newer one; who posts what it has itself revoked is *punished*, by whoever shows the
+revocation: its balance goes to the others.
 A *route* leads a payment through the channels of strangers, who each take a *fee*. Algorithm 3.2 of the book.
 
 The deadline is set once, by the first posting, and never moves. No second period is needed: who posts the newest state
@@ -14,7 +15,6 @@ Sources: Poon and Dryja (2016), The Bitcoin Lightning Network; BOLT 2, 3 and 7 o
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
 from heapq import heappop, heappush
 from typing import Annotated, Any
 
@@ -22,7 +22,7 @@ import sympy as sp
 from nacl.signing import SigningKey
 
 from web3scale.crypto import encode, public_key, sign, tagged_hash, verify_signature
-from web3scale.errors import DomainError, Rejected
+from web3scale.errors import DomainError, Rejected, shown
 from web3scale.formula import Quantity, Rate, Ratio, Seconds, checked_integer, formula
 from web3scale.layers.ledger import BadAmount, BadSignature, Ledger, Overdraft, WrongChain
 
@@ -40,6 +40,10 @@ class BadParticipants(Rejected):
 
 class BadPeriod(Rejected):
     """The challenge period is not a positive whole number of seconds."""
+
+
+class BadForm(Rejected):
+    """A message, or a part of it, is of another type: a list, say, could still change after its digest was taken."""
 
 
 class ChannelExists(Rejected):
@@ -132,7 +136,7 @@ class ChannelTerms:
     challenge_s: int
     nonce: int
 
-    @cached_property
+    @property
     def channel(self) -> bytes:
         """The channel's name: the digest of its terms."""
         fields = encode(self.chain, len(self.participants), *self.participants, *self.deposits)
@@ -173,12 +177,12 @@ class ChannelState:
     sequence: int
     balances: tuple[int, ...]
 
-    @cached_property
+    @property
     def message(self) -> bytes:
         """What is signed to make this the newest state."""
         return tagged_hash("web3scale/channel-state", encode(self.channel, self.sequence, *self.balances))
 
-    @cached_property
+    @property
     def closing_message(self) -> bytes:
         """What is signed to be paid by this state at once: of another domain, so that neither stands for the other."""
         return tagged_hash("web3scale/channel-closing", encode(self.channel, self.sequence, *self.balances))
@@ -307,6 +311,15 @@ class ChannelRecord:
         return self.payouts is None and self.deadline_s is not None and now_s < self.deadline_s
 
 
+def _check_types(what: str, given: object, kind: type, **parts: type) -> None:
+    """Check that a stranger's message is what it should be, and has parts of exactly their types."""
+    if type(given) is not kind:
+        raise BadForm(f"{what}: it must be a {kind.__name__}", given=given)
+    for name, part in parts.items():
+        if type(getattr(given, name)) is not part:
+            raise BadForm(f"{what}: {name} must be of type {part.__name__}", **{name: getattr(given, name)})
+
+
 def is_broken(revocation: Revocation, record: ChannelRecord) -> bool:
     """Whether who signed a revocation has posted a state that it covers.
 
@@ -346,7 +359,7 @@ def check_terms(terms: ChannelTerms, chain: str) -> None:
     Raises
     ------
     Rejected
-        If a rule is broken: WrongChain, BadParticipants, BadAmount, BadPeriod.
+        If a rule is broken: BadForm, WrongChain, BadParticipants, BadAmount, BadPeriod.
 
     Examples
     --------
@@ -354,11 +367,15 @@ def check_terms(terms: ChannelTerms, chain: str) -> None:
     Traceback (most recent call last):
     web3scale.layers.channels.BadParticipants: channel: participants must be two or more, all different, got parties=1
     """
+    _check_types("channel", terms, ChannelTerms)
     if terms.chain != chain:
         raise WrongChain(f"channel: chain must be {chain!r}", chain=terms.chain)
     if type(terms.participants) is not tuple or type(terms.deposits) is not tuple:
         raise BadParticipants("channel: participants and deposits must be tuples", deposits=terms.deposits)
     parties = len(terms.participants)
+    for party in terms.participants:
+        if type(party) is not bytes:
+            raise BadParticipants("channel: participant must be a key", party=party)
     if parties < 2 or len(set(terms.participants)) < parties:
         raise BadParticipants("channel: participants must be two or more, all different", parties=parties)
     if len(terms.deposits) != parties:
@@ -368,6 +385,8 @@ def check_terms(terms: ChannelTerms, chain: str) -> None:
             raise BadAmount("channel: deposit must be a positive integer", deposit=deposit)
     if type(terms.challenge_s) is not int or terms.challenge_s < 1:
         raise BadPeriod("channel: challenge period must be a positive integer", challenge_s=terms.challenge_s)
+    if type(terms.nonce) is not int or terms.nonce < 0:
+        raise BadForm("channel: nonce must be a natural number", nonce=terms.nonce)
 
 
 def check_state(terms: ChannelTerms, state: ChannelState) -> None:
@@ -383,7 +402,7 @@ def check_state(terms: ChannelTerms, state: ChannelState) -> None:
     Raises
     ------
     Rejected
-        If a rule is broken: WrongChannel, StaleSequence, BadAmount, Overdraft, Unbalanced.
+        If a rule is broken: BadForm, WrongChannel, StaleSequence, BadAmount, Overdraft, Unbalanced.
 
     Examples
     --------
@@ -392,6 +411,7 @@ def check_state(terms: ChannelTerms, state: ChannelState) -> None:
     Traceback (most recent call last):
     web3scale.layers.channels.Unbalanced: state: balances must be 2 that add up to 10, got balances=(6, 5)
     """
+    _check_types("state", state, ChannelState, channel=bytes, balances=tuple)
     if state.channel != terms.channel:
         raise WrongChannel("state: channel must be this one", channel=state.channel)
     if type(state.sequence) is not int or state.sequence < 0:
@@ -402,11 +422,11 @@ def check_state(terms: ChannelTerms, state: ChannelState) -> None:
         if balance < 0:
             raise Overdraft("state: balance must not be negative", balance=balance)
     if len(state.balances) != len(terms.participants) or sum(state.balances) != terms.total:
-        rule = f"state: balances must be {len(terms.participants)} that add up to {terms.total}"
+        rule = f"state: balances must be {len(terms.participants)} that add up to {shown(terms.total)}"
         raise Unbalanced(rule, balances=state.balances)
 
 
-def check_signatures(terms: ChannelTerms, message: bytes, signatures: Iterable[tuple[bytes, bytes]]) -> None:
+def check_signatures(terms: ChannelTerms, message: bytes, signatures: tuple[tuple[bytes, bytes], ...]) -> None:
     """Check that every participant has signed a message, once.
 
     Parameters
@@ -421,18 +441,20 @@ def check_signatures(terms: ChannelTerms, message: bytes, signatures: Iterable[t
     Raises
     ------
     Rejected
-        If a rule is broken: UnknownParticipant, RepeatedSignature, MissingSignature, BadSignature.
+        If a rule is broken: BadForm, UnknownParticipant, RepeatedSignature, MissingSignature, BadSignature.
 
     Examples
     --------
     >>> terms = ChannelTerms("main", (b"a" * 32, b"b" * 32), (6, 4), 3600, nonce=1)
-    >>> check_signatures(terms, terms.opening.message, [(b"a" * 32, b"")])
+    >>> check_signatures(terms, terms.opening.message, ((b"a" * 32, b""),))
     Traceback (most recent call last):
     web3scale.layers.channels.MissingSignature: state: every participant must sign, got party=62626262…
     """
+    if type(signatures) is not tuple or not all(type(pair) is tuple and len(pair) == 2 for pair in signatures):
+        raise BadForm("state: signatures must be a tuple of pairs", signatures=signatures)
     given: dict[bytes, bytes] = {}
     for party, signature in signatures:
-        if party not in terms.participants:
+        if type(party) is not bytes or party not in terms.participants:
             raise UnknownParticipant("state: signer must take part in the channel", party=party)
         if party in given:
             raise RepeatedSignature("state: every participant signs once", party=party)
@@ -467,6 +489,7 @@ def check_signed(terms: ChannelTerms, signed: SignedState) -> None:
     Traceback (most recent call last):
     web3scale.layers.channels.UnknownParticipant: state: signer must take part in the channel, got party=63636363…
     """
+    _check_types("state", signed, SignedState)
     check_state(terms, signed.state)
     check_signatures(terms, signed.state.message, signed.signatures)
 
@@ -484,7 +507,7 @@ def check_revocation(terms: ChannelTerms, revocation: Revocation) -> None:
     Raises
     ------
     Rejected
-        If a rule is broken: WrongChannel, UnknownParticipant, StaleSequence, BadSignature.
+        If a rule is broken: BadForm, WrongChannel, UnknownParticipant, StaleSequence, BadSignature.
 
     Examples
     --------
@@ -493,6 +516,7 @@ def check_revocation(terms: ChannelTerms, revocation: Revocation) -> None:
     Traceback (most recent call last):
     web3scale.layers.ledger.BadSignature: revocation: signature must be the participant's, got party=61616161…
     """
+    _check_types("revocation", revocation, Revocation, party=bytes)
     if revocation.channel != terms.channel:
         raise WrongChannel("revocation: channel must be this one", channel=revocation.channel)
     if revocation.party not in terms.participants:
@@ -633,6 +657,12 @@ def final_payouts(record: ChannelRecord) -> tuple[int, ...]:
     return tuple(payouts)
 
 
+def _channel_of(posting: Posting) -> bytes:
+    _check_types("posting", posting, Posting, signed=SignedState, party=bytes)
+    _check_types("posting", posting.signed, SignedState, state=ChannelState)
+    return posting.signed.state.channel
+
+
 class ChannelContract:
     """The part of a channel that lives on the chain: holds the deposits, and judges who gets what.
 
@@ -676,7 +706,7 @@ class ChannelContract:
 
     def record(self, channel: bytes) -> ChannelRecord:
         """What the chain knows of a channel; `WrongChannel` if there is none of this name."""
-        if channel not in self._records:
+        if type(channel) is not bytes or channel not in self._records:
             raise WrongChannel("contract: channel must have been opened here", channel=channel)
         return self._records[channel]
 
@@ -694,6 +724,8 @@ class ChannelContract:
         check_terms(terms, self.ledger.chain)
         if terms.channel in self._records:
             raise ChannelExists("contract: channel must be new", channel=terms.channel)
+        _check_types("state", signed, SignedState)
+        _check_types("state", signed.state, ChannelState)
         if signed.state != terms.opening:
             raise StaleSequence("contract: a channel opens with its state 0", sequence=signed.state.sequence)
         check_signed(terms, signed)
@@ -716,6 +748,7 @@ class ChannelContract:
             If time ran backwards.
         """
         now_s = self._time("close_together", now_s)
+        _check_types("state", signed, SignedState, state=ChannelState)
         record = self._unpaid(signed.state.channel)
         check_state(record.terms, signed.state)
         check_signatures(record.terms, signed.state.closing_message, signed.signatures)
@@ -732,7 +765,7 @@ class ChannelContract:
             If time ran backwards.
         """
         now_s = self._time("close", now_s)
-        record = self._unpaid(posting.signed.state.channel)
+        record = self._unpaid(_channel_of(posting))
         if record.deadline_s is not None:
             raise ChannelClosed("contract: channel must be open", deadline_s=record.deadline_s)
         self._check_posting(record.terms, posting)
@@ -750,7 +783,7 @@ class ChannelContract:
             If time ran backwards.
         """
         now_s = self._time("challenge", now_s)
-        record = self._challengeable(posting.signed.state.channel, now_s)
+        record = self._challengeable(_channel_of(posting), now_s)
         self._check_posting(record.terms, posting)
         newest, sequence = record.postings[-1].signed.state.sequence, posting.signed.state.sequence
         if sequence <= newest:
@@ -769,6 +802,7 @@ class ChannelContract:
             If time ran backwards.
         """
         now_s = self._time("punish", now_s)
+        _check_types("revocation", revocation, Revocation)
         record = self._challengeable(revocation.channel, now_s)
         check_revocation(record.terms, revocation)
         if not is_broken(revocation, record):
@@ -792,7 +826,7 @@ class ChannelContract:
         if record.deadline_s is None:
             raise NotClosing("contract: a state must be posted first", channel=channel)
         if now_s < record.deadline_s:
-            raise TooEarly(f"contract: challenges are open until {record.deadline_s} s", now_s=now_s)
+            raise TooEarly(f"contract: challenges are open until {shown(record.deadline_s)} s", now_s=now_s)
         return self._pay(record, final_payouts(record), now_s)
 
     def _time(self, where: str, now_s: int) -> int:
@@ -809,7 +843,7 @@ class ChannelContract:
         if record.deadline_s is None:
             raise NotClosing("contract: a state must be posted first", channel=channel)
         if not record.is_challengeable(now_s):
-            raise TooLate(f"contract: challenges end before {record.deadline_s} s", now_s=now_s)
+            raise TooLate(f"contract: challenges end before {shown(record.deadline_s)} s", now_s=now_s)
         return record
 
     def _check_posting(self, terms: ChannelTerms, posting: Posting) -> None:
@@ -835,7 +869,9 @@ class ChannelParty:
     """What one participant remembers of a channel, and the rules that keep its money safe whatever the others do.
 
     It signs one state at a time, the next one only; revokes only once it holds a newer state signed by all; signs and
-    revokes nothing once it has begun to close; and posts and challenges with the newest state it holds.
+    revokes nothing once it has begun to close or has seen a posting; and posts and challenges with the newest state it
+    holds. Its owner must let it `watch` so often that two looks are always less than a challenge period apart, and
+    count no state as paid for which `complete` gave no revocation: until the payout he may get that or the one before.
 
     Parameters
     ----------
@@ -853,7 +889,7 @@ class ChannelParty:
     pending : ChannelState or None
         What it has signed and not seen completed.
     leaving : bool
-        Whether it has signed a closing or a posting.
+        Whether it has signed a closing or a posting, or seen one posted.
     revocations : dict of bytes to Revocation
         The latest of each other participant.
 
@@ -941,10 +977,12 @@ class ChannelParty:
         return sign_posting(self._key, signed)
 
     def watch(self, contract: ChannelContract, now_s: int) -> None:
-        """Look at the chain: challenge what is old, punish what was revoked. To be done once a challenge period."""
+        """Look at the chain: challenge what is old, punish what was revoked, and sign no more if anything is posted."""
         record = contract.record(self.terms.channel)
         if self.newest is None:
             self.complete(record.opened)
+        if record.deadline_s is not None or record.payouts is not None:
+            self.leaving = True
         if not record.is_challengeable(now_s):
             return
         for party, revocation in self.revocations.items():
@@ -1027,7 +1065,7 @@ def update_together(parties: Sequence[ChannelParty], changes: Mapping[bytes, int
     Raises
     ------
     Rejected
-        If `next_state` or a participant refuses; then nothing is signed.
+        If not all participants are there, or `next_state` or one of them refuses; then nothing is signed.
 
     Examples
     --------
@@ -1039,6 +1077,8 @@ def update_together(parties: Sequence[ChannelParty], changes: Mapping[bytes, int
     >>> update_together(parties, {alice: -5, bob: 5}).state.balances
     (1, 9)
     """
+    if not parties or sorted(p.public for p in parties) != sorted(parties[0].terms.participants):
+        raise BadParticipants("update: parties must be all participants, once each", parties=len(parties))
     return _sign_all(parties, next_state(parties[0].terms, parties[0].held.state, changes))
 
 
@@ -1074,7 +1114,8 @@ class Edge:
 
     def __post_init__(self) -> None:
         for name in ("base_fee_msat", "proportional_millionths", "cltv_delta", "capacity_msat"):
-            checked_integer("Edge", name, getattr(self, name), low=0)  # a negative fee would mislead the search
+            # a negative fee would mislead the search, and an integer of 64 bits may become one
+            object.__setattr__(self, name, checked_integer("Edge", name, getattr(self, name), low=0))
 
     def fee(self, amount_msat: int) -> int:
         """Fee for forwarding an amount, in whole millisatoshi, rounded down."""

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from typing import Annotated, Any, Protocol
 
 from web3scale.crypto import MerkleTree, leaf_hash, root_from_proof, verify_inclusion
-from web3scale.errors import DomainError, Rejected
+from web3scale.errors import DomainError, Rejected, shown
 from web3scale.formula import Count, PositiveRatio, Quantity, Rate, checked_integer, formula
 from web3scale.layers.ledger import AccountProof, Ledger, Transfer, account_leaf, verify_account
 from web3scale.limits import load_chains
@@ -25,6 +25,7 @@ BLOB_BYTES = 131_072  # 4096 field elements of 32 bytes: EIP-4844; a blob costs 
 ELEMENTS = 4096
 BLOB_DATA = ELEMENTS * 31  # the first byte of an element stays zero: not all 32-byte numbers are in the field
 SIGNATURE_BYTES = 64
+LARGEST = (1 << 256) - 1  # numbers in a batch have 256 bits at most, as on Ethereum
 PAIRING_BASE_GAS, PAIRING_GAS, ECMUL_GAS, ECADD_GAS = 45_000, 34_000, 6_000, 150  # EIP-1108
 
 Money = Annotated[Any, Quantity("money")]
@@ -83,7 +84,7 @@ class BlobLimits:
 
 @dataclass(frozen=True)
 class Claim:
-    """What a proposer has posted on layer 1: all that the contract knows of a batch.
+    """What the contract on layer 1 knows of a batch. Only `after` is the proposer's; the rest is layer 1's own.
 
     Attributes
     ----------
@@ -278,6 +279,8 @@ class Trace:
 def _varint(where: str, name: str, value: int) -> bytes:
     """Seven bits a byte, the lowest first; the top bit says that more follow (LEB128)."""
     rest, out = checked_integer(where, name, value, low=0), bytearray()
+    if rest > LARGEST:
+        raise DomainError(f"{where}: {name} must have 256 bits at most, got {shown(rest)}")
     while rest > 127:
         out.append(rest & 127 | 128)
         rest >>= 7
@@ -301,6 +304,8 @@ class _Reader:
         while True:
             byte = self.take(1)[0]
             value |= (byte & 127) << shift
+            if value > LARGEST or shift > 256:
+                raise BadBatch("batch: numbers must have 256 bits at most", position=self.at)
             if byte < 128:
                 break
             shift += 7
@@ -420,6 +425,11 @@ def encode_batch(transfers: Sequence[Transfer], accounts: Sequence[bytes], *, si
     DomainError
         If an account is not among `accounts`, a number is not natural, or a signature has not 64 bytes.
 
+    Notes
+    -----
+    The chain of a transfer is not written: whoever reads the batch takes it for one of the rollup's own, and where it
+    was signed for another its signature is wrong.
+
     Examples
     --------
     >>> transfer = Transfer("rollup", b"a", ((b"b", 5000),), 1, 1, bytes(64))
@@ -428,7 +438,7 @@ def encode_batch(transfers: Sequence[Transfer], accounts: Sequence[bytes], *, si
     """
     index = {name: i for i, name in enumerate(accounts)}
     records = [_encode("encode_batch", transfer, index, signatures) for transfer in transfers]
-    return b"".join([bytes([signatures]), _varint("encode_batch", "transfers", len(records)), *records])
+    return b"".join([bytes([bool(signatures)]), _varint("encode_batch", "transfers", len(records)), *records])
 
 
 def decode_batch(data: bytes, accounts: Sequence[bytes], chain: str) -> tuple[Transfer, ...]:
@@ -461,6 +471,8 @@ def decode_batch(data: bytes, accounts: Sequence[bytes], chain: str) -> tuple[Tr
     Traceback (most recent call last):
     web3scale.layers.rollups.BadBatch: batch: bytes must not end within a transfer, got size=2
     """
+    if type(data) is not bytes:
+        raise BadBatch("batch: it must be bytes", given=data)
     reader = _Reader(data)
     form = reader.take(1)[0]
     if form > 1:
@@ -532,6 +544,8 @@ def unpack_blobs(blobs: Sequence[bytes]) -> bytes:
     >>> unpack_blobs(pack_blobs(b"hello"))
     b'hello'
     """
+    if not isinstance(blobs, (tuple, list)) or not all(type(blob) is bytes for blob in blobs):
+        raise BadBatch("blobs: they must be a tuple of bytes", given=blobs)
     for blob in blobs:
         if len(blob) != BLOB_BYTES:
             raise BadBatch(f"blobs: size must be {BLOB_BYTES}", size=len(blob))
@@ -952,10 +966,27 @@ def execute_step(claim: Claim, step: int, before: bytes, witness: Witness) -> by
     >>> execute_step(trace.claim, 0, trace.roots[0], trace.witness(0)) == trace.roots[1]
     True
     """
+    if not _is_well_formed(witness):
+        raise BadWitness("witness: parts must be of exactly their types", witness=witness)
     try:
         return _execute(claim, step, before, witness)
-    except (DomainError, TypeError, AttributeError) as fault:
-        raise BadWitness("witness: parts must be of the right types", fault=str(fault)) from None
+    except DomainError as fault:
+        raise BadWitness("witness: parts must be in their ranges", fault=str(fault)) from None
+
+
+def _is_well_formed(witness: Witness) -> bool:
+    """Whether all parts are exactly of their types: others could hash like them, and read otherwise."""
+    if type(witness) is not Witness or type(witness.record) is not bytes or type(witness.accounts) is not tuple:
+        return False
+    if not all(type(proof) is AccountProof for proof in witness.accounts):
+        return False
+    numbers = [(proof.balance, proof.nonce, proof.index, proof.size) for proof in witness.accounts]
+    paths = [witness.record_path, *(proof.path for proof in witness.accounts)]
+    return (
+        all(type(proof.account) is bytes for proof in witness.accounts)
+        and all(type(number) is int for four in numbers for number in four)
+        and all(type(path) is tuple and all(type(digest) is bytes for digest in path) for path in paths)
+    )
 
 
 def _execute(claim: Claim, step: int, before: bytes, witness: Witness) -> bytes:
@@ -980,6 +1011,13 @@ def _execute(claim: Claim, step: int, before: bytes, witness: Witness) -> bytes:
     return root
 
 
+def _ask(call: Callable[..., Any], *values: object) -> Any:
+    try:
+        return call(*values)
+    except Exception:  # whatever a stranger's program does wrong is silence
+        return None
+
+
 def dispute(claim: Claim, proposer: Proposer, challenger: Challenger) -> Verdict:
     """Decide between a proposer and a challenger by executing one step. Proposition 3.4 of the book.
 
@@ -989,9 +1027,9 @@ def dispute(claim: Claim, proposer: Proposer, challenger: Challenger) -> Verdict
     Parameters
     ----------
     claim
-        What the proposer has posted; its root before is settled.
+        Of which only the root after is the proposer's; see `Claim`.
     proposer, challenger
-        Who plays. Nothing they say is trusted; who says nothing loses.
+        Who plays. Nothing they say is trusted; who says nothing, or raises, loses.
 
     Returns
     -------
@@ -1021,10 +1059,10 @@ def dispute(claim: Claim, proposer: Proposer, challenger: Challenger) -> Verdict
     rounds = size = 0
     while high - low > 1:
         middle = (low + high) // 2
-        stated = proposer.root(middle)
-        if not isinstance(stated, bytes) or len(stated) != 32:
+        stated = _ask(proposer.root, middle)
+        if type(stated) is not bytes or len(stated) != 32:
             return Verdict("challenger", "the proposer is silent", None, rounds, size)
-        answer = challenger.agrees(middle, stated)
+        answer = _ask(challenger.agrees, middle, stated)
         if not isinstance(answer, bool):
             return Verdict("proposer", "the challenger is silent", None, rounds, size + 32)
         rounds, size = rounds + 1, size + 33  # a root and a yes or no
@@ -1033,13 +1071,13 @@ def dispute(claim: Claim, proposer: Proposer, challenger: Challenger) -> Verdict
         else:
             high, after = middle, stated
     for party in (challenger, proposer):
-        witness = party.witness(low)
-        if not isinstance(witness, Witness):
+        witness = _ask(party.witness, low)
+        if not _is_well_formed(witness):
             continue
         try:
             size += witness.size_bytes
             holds = execute_step(claim, low, before, witness) == after
-        except (BadWitness, DomainError, TypeError, AttributeError):
+        except (BadWitness, DomainError):
             continue  # it proves nothing, for neither side
         reason = f"executing the step {'confirms' if holds else 'refutes'} the claim"
         return Verdict("proposer" if holds else "challenger", reason, low, rounds, size)
