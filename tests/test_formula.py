@@ -414,9 +414,25 @@ def value_at(law: Formula, point: dict[str, float]) -> float:
 
 
 def rounding(law: Formula, point: dict[str, float]) -> float:
-    """Return what the last bits of the arguments may do to the result: next to a cancellation, much."""
-    exact = {law.symbols[n]: sp.Rational(v) for n, v in point.items()}
-    return float(sum(abs(sp.diff(law.expr, s).evalf(20, subs=exact) * v) for s, v in exact.items())) * 1e-14
+    """Return what a few last bits, lost at each operation, may do to the result: next to a cancellation, much."""
+    given = {law.symbols[n]: v for n, v in point.items()}
+
+    def value_and_error(node: sp.Expr) -> tuple[float, float]:
+        if not node.args:
+            value = float(given.get(node, node))
+            return value, 1e-15 * abs(value)
+        values, errors = zip(*map(value_and_error, node.args), strict=True)
+        names = sp.symbols(f"x:{len(values)}", positive=True)
+        here = dict(zip(names, values, strict=True))
+        step = node.func(*names, evaluate=False)
+        if node.func in (sp.Min, sp.Max):
+            value, error = float(node.func(*values)), max(errors)
+        else:
+            value = float(step.evalf(subs=here))
+            error = sum(abs(complex(sp.diff(step, n).evalf(subs=here))) * e for n, e in zip(names, errors, strict=True))
+        return value, error + 1e-15 * abs(value)
+
+    return value_and_error(law.expr)[1]
 
 
 @each

@@ -2,7 +2,9 @@
 
 import math
 from datetime import date
+from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
 import sympy as sp
@@ -134,6 +136,43 @@ def test_without_delay_no_block_is_lost():
     assert run.duration_s == pytest.approx(times[:, -1] - times[:, 0])
 
 
+def test_nakamoto_s_other_table():
+    # Nakamoto (2008), section 11: q = 0.3, and the confirmations for a risk below one in a thousand
+    table = {0: 1.0, 5: 0.1773523, 10: 0.0416605, 15: 0.0101008, 20: 0.0024804, 25: 0.0006132, 30: 0.0001522}
+    table |= {35: 0.0000379, 40: 0.0000095, 45: 0.0000024, 50: 0.0000006}
+    for z, printed in table.items():
+        assert limits.nakamoto_double_spend(0.3, z) == pytest.approx(printed, abs=5e-8)
+    needed = {0.10: 5, 0.15: 8, 0.20: 11, 0.25: 15, 0.30: 24, 0.35: 41, 0.40: 89, 0.45: 340}
+    for q, z in needed.items():
+        assert limits.nakamoto_double_spend(q, z) < 0.001 <= limits.nakamoto_double_spend(q, z - 1)
+
+
+@pytest.mark.parametrize(("q", "z"), [(0.3, 20), (0.1, 6), (0.45, 50), (0.499, 3), (1e-6, 2)])
+def test_nakamoto_s_sum_in_exact_fractions(q, z):
+    p = 1 - Fraction(q)
+    mean = z * Fraction(q) / p
+    term, total = Fraction(1), Fraction(0)
+    for j in range(z + 1):
+        total += term * (1 - (Fraction(q) / p) ** (z - j))
+        term = term * mean / (j + 1)
+    with mpmath.workdps(60):
+        exact = 1 - mpmath.exp(-mpmath.mpf(mean.numerator) / mean.denominator) * total.numerator / total.denominator
+    assert limits.nakamoto_double_spend(q, z) == pytest.approx(float(exact), rel=1e-11)
+
+
+@pytest.mark.parametrize("z", [1, 4, 1000, 10**5, 10**9, 10**12])
+def test_probabilities_near_one_half(z):
+    near = math.nextafter(0.5, 0)
+    shares = [0.4999999, 0.5 - 1e-12, near]
+    for chance in (limits.nakamoto_double_spend, limits.double_spend):
+        found = [chance(q, z) for q in shares]
+        assert found == sorted(found)
+        assert found[0] >= 0
+        assert found[-1] <= 1
+    assert limits.double_spend(0.4999999, 1) == pytest.approx(0.9999998, rel=1e-12)
+    assert limits.double_spend(0.25, 3) == pytest.approx(limits.double_spend(math.nextafter(0.25, 0), 3), rel=1e-12)
+
+
 def test_no_adversary_no_double_spend():
     assert limits.nakamoto_double_spend(0, 3) == 0
     assert limits.double_spend(0, 3) == 0
@@ -151,6 +190,22 @@ def test_the_facts_are_dated_sourced_and_in_known_units():
         assert date.fromisoformat(fact.date) <= date(2026, 11, 24), fact
         assert fact.value > 0
         assert len(fact.source) > 10
+
+
+def test_a_few_exact_values():
+    assert limits.tree_coverage_time(8, 2, 0, 1) == pytest.approx(6)
+    assert limits.cover_probability(-1) == pytest.approx(math.exp(-math.e))
+    assert limits.best_fan_out([0.1], 0.01).shape == (1,)
+    run = limits.MiningRun(10, np.array([8.0]), np.array([1.0]))
+    assert (run.fork_rate[0], run.growth_rate[0]) == (pytest.approx(0.2), 7)
+    fast = limits.simulate_mining(100.0, 0.01, blocks=50_000, runs=1, rng=np.random.default_rng(4))
+    assert fast.growth_rate[0] == pytest.approx(50, rel=0.02)
+
+
+def test_the_last_rows_of_the_facts_are_read_and_dates_are_days():
+    near = [(f.date, f.value) for f in limits.load_chains() if f.chain == "NEAR"]
+    assert near[0] == ("2021-11-15", 4)
+    assert [value for _, value in near] == [4, 5, 6, 8, 9]
 
 
 def test_the_facts_that_others_publish():
@@ -186,6 +241,17 @@ def test_same_seed_same_run():
         (lambda: limits.double_spend(0.1, -1), "double_spend: confirmations must be an integer of at least 0, got -1"),
         (lambda: limits.nakamoto_double_spend(math.nan, 1), "nakamoto_double_spend: adversary"),
         (lambda: limits.nakamoto_double_spend(0.1, 1.5), "nakamoto_double_spend: confirmations"),
+        (lambda: limits.nakamoto_double_spend(0.1, 10**400), "nakamoto_double_spend: confirmations must be at most"),
+        (lambda: limits.double_spend(0.1, 10**5000), "double_spend: confirmations must be at most"),
+        (
+            lambda: limits.simulate_mining(1e-308, 1, blocks=50, runs=1, rng=np.random.default_rng(1)),
+            "simulate_mining: the result must be finite",
+        ),
+        (
+            lambda: limits.simulate_mining(1, 1, blocks=10**29, runs=1, rng=np.random.default_rng(1)),
+            "simulate_mining: blocks times runs must be at most",
+        ),
+        (lambda: limits.growth_rate(sp.true, 1), "growth_rate: block_rate must be a number"),
         (lambda: limits.best_fan_out(-1, 1), "best_fan_out: link_latency"),
         (lambda: limits.best_fan_out(1e308, 1e-308), "best_fan_out: the result must be finite"),
         (lambda: limits.best_fan_out([1.0, 2.0], [1.0, 2.0, 3.0]), "best_fan_out: shapes must broadcast"),

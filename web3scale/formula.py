@@ -299,7 +299,7 @@ class Formula(Generic[P]):
         """One formula inside another, or exact numbers: those that are numbers are checked all the same."""
         exact = []
         for (name, quantity), value in zip(self._checks, given, strict=True):
-            if not isinstance(value, sp.Basic):
+            if not isinstance(value, sp.Expr):  # a truth value of SymPy's, say
                 checked_scalar(self.__name__, name, value, quantity)
             elif value.is_number:
                 checked(self.__name__, name, float(value) if value.is_real else None, quantity)

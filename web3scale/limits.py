@@ -1,8 +1,8 @@
 """Limits of a blockchain: what its blocks, its network and its disks allow. Chapter 2 of the book.
 
 Vocabulary: *block rate* λ (blocks per second, all miners together), *propagation delay* Δ (seconds until everybody has
-a block), *adversary* q (the share of block production that breaks the rules), *confirmations* z (blocks on top of
-the one that holds a payment), *fan-out* k (peers to which a node forwards a message).
+a block), *adversary* q (the share of block production that breaks the rules), *confirmations* z (blocks of the chain
+since a payment was sent, the one that holds it included), *fan-out* k (peers to which a node forwards a message).
 
 Sources: Nakamoto (2008), Bitcoin; Decker and Wattenhofer (2013), IEEE P2P; Sompolinsky and Zohar (2015), Financial
 Cryptography; Dembo et al. (2020), ACM CCS; Kermarrec, Massoulié and Ganesh (2003), IEEE TPDS 14; Grunspan and
@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 import sympy as sp
 
-from web3scale.errors import DomainError
+from web3scale.errors import DomainError, shown
 from web3scale.formula import (
     Array,
     Count,
@@ -37,6 +37,9 @@ from web3scale.formula import (
     finite,
     formula,
 )
+
+MOST_CONFIRMATIONS = 10**12  # twenty million years of Bitcoin: larger numbers are mistakes
+MOST_BLOCKS = 10**9
 
 PositiveBytes = Annotated[Any, Quantity("byte", open="low")]
 PositiveGas = Annotated[Any, Quantity("gas", open="low")]
@@ -454,7 +457,10 @@ def best_fan_out(link_latency: npt.ArrayLike, transmit_time: npt.ArrayLike) -> A
 
 def _race(where: str, adversary: float, confirmations: int) -> tuple[float, int]:
     share = checked_scalar(where, "adversary", adversary, _MINORITY)
-    return share, checked_integer(where, "confirmations", confirmations, low=0)
+    count = checked_integer(where, "confirmations", confirmations, low=0)
+    if count > MOST_CONFIRMATIONS:
+        raise DomainError(f"{where}: confirmations must be at most {MOST_CONFIRMATIONS}, got {shown(count)}")
+    return share, count
 
 
 def nakamoto_double_spend(adversary: float, confirmations: int) -> float:
@@ -489,16 +495,16 @@ def nakamoto_double_spend(adversary: float, confirmations: int) -> float:
     >>> round(nakamoto_double_spend(0.1, 6), 7)
     0.0002428
     """
-    from scipy.special import gammainc, gammaln
+    from scipy.special import gammainc, gammaincc
 
     q, z = _race("nakamoto_double_spend", adversary, confirmations)
     if q == 0 or z == 0:
         return float(z == 0)
-    mean = z * q / (1 - q)
-    k = np.arange(z + 1)
-    seen = np.exp(k * np.log(mean) - mean - gammaln(k + 1))
-    # behind by z - k: catches up with (q/p)^(z-k); ahead already: certain. Only positive terms, nothing cancels
-    return float(np.sum(seen * (q / (1 - q)) ** (z - k)) + gammainc(z + 1, mean))
+    odds = q / (1 - q)
+    # ahead already: certain. Behind by z - j: catches up with odds^(z-j), and the sum over j is a Poisson tail again,
+    # of mean z. Both terms are positive, so nothing cancels
+    ahead, behind = gammainc(z + 1, z * odds), np.exp(z * (np.log(odds) + 1 - odds)) * gammaincc(z + 1, z)
+    return min(1.0, float(ahead + behind))
 
 
 def double_spend(adversary: float, confirmations: int) -> float:
@@ -530,10 +536,13 @@ def double_spend(adversary: float, confirmations: int) -> float:
     >>> round(double_spend(0.1, 6), 7)
     0.0005914
     """
-    from scipy.special import betainc
+    from scipy.special import betainc, betaincc
 
     q, z = _race("double_spend", adversary, confirmations)
-    return 1.0 if z == 0 else float(betainc(z, 0.5, 4 * q * (1 - q)))
+    if z == 0:
+        return 1.0
+    # near one half 4q(1-q) is 1 up to rounding, and its distance from 1 is what counts
+    return float(betainc(z, 0.5, 4 * q * (1 - q)) if q < 0.25 else betaincc(0.5, z, (1 - 2 * q) ** 2))
 
 
 @dataclass(frozen=True, eq=False)
@@ -616,9 +625,12 @@ def simulate_mining(
     delay = checked_scalar(where, "propagation_delay", propagation_delay, _LATENCY)
     count = checked_integer(where, "blocks", blocks, low=2)
     many = checked_integer(where, "runs", runs, low=1)
+    if count * many > MOST_BLOCKS:
+        raise DomainError(f"{where}: blocks times runs must be at most {MOST_BLOCKS}, got {shown(count * many)}")
     if not isinstance(rng, np.random.Generator):
         raise DomainError(f"{where}: rng must be a numpy.random.Generator, got {rng!r}")
-    found = np.cumsum(rng.standard_exponential((many, count)) / rate, axis=1)
+    with np.errstate(over="ignore"):
+        found = finite(where, np.cumsum(rng.standard_exponential((many, count)) / rate, axis=1))
     longest = np.empty(many)
     for run, times in enumerate(found):
         # the first block that knows block i: the whole array at once, then one step per block of the chain
