@@ -3,6 +3,7 @@
 from web3scale.layers import bridges, channels, ledger, rollups, sharding
 from web3scale.layers.bridges import (
     DEPOSIT,
+    MOST_SIGNERS,
     WITHDRAWAL,
     Attestation,
     BadSigners,
@@ -102,6 +103,7 @@ from web3scale.layers.rollups import (
     ECADD_GAS,
     ECMUL_GAS,
     ELEMENTS,
+    LARGEST,
     PAIRING_BASE_GAS,
     PAIRING_GAS,
     SIGNATURE_BYTES,
@@ -155,7 +157,9 @@ __all__ = [
     "ECMUL_GAS",
     "ELEMENTS",
     "FEES",
+    "LARGEST",
     "MILLION",
+    "MOST_SIGNERS",
     "PAIRING_BASE_GAS",
     "PAIRING_GAS",
     "SIGNATURE_BYTES",
