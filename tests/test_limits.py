@@ -192,6 +192,12 @@ def test_the_facts_are_dated_sourced_and_in_known_units():
         assert len(fact.source) > 10
 
 
+def test_the_least_of_three_bounds_binds():
+    bound = limits.throughput_bound(1e6, [30e6, 3e9], 1 / 12, 110, 21_000, [25e6 / 8, 1e5], 8)
+    assert bound == pytest.approx([limits.gas_throughput(30e6, 1 / 12, 21_000), 1e5 / 8 / 110])
+    assert limits.throughput_bound(1e3, 30e6, 1.0, 100, 21_000, 1e9, 8) == limits.byte_throughput(1e3, 1.0, 100)
+
+
 def test_a_few_exact_values():
     assert limits.tree_coverage_time(8, 2, 0, 1) == pytest.approx(6)
     assert limits.cover_probability(-1) == pytest.approx(math.exp(-math.e))

@@ -147,6 +147,65 @@ def bandwidth_throughput(bandwidth: PositiveBandwidth, fan_out: PositiveRatio, t
     return bandwidth / (fan_out * transaction_size)
 
 
+@formula(
+    block_size="B",
+    gas_limit="G",
+    block_rate="lambda",
+    transaction_size="s",
+    transaction_gas="u",
+    bandwidth="C",
+    fan_out="k",
+)
+def throughput_bound(
+    block_size: PositiveBytes,
+    gas_limit: PositiveGas,
+    block_rate: PositiveRate,
+    transaction_size: PositiveBytes,
+    transaction_gas: PositiveGas,
+    bandwidth: PositiveBandwidth,
+    fan_out: PositiveRatio,
+) -> Rate:
+    """Throughput that neither bytes nor gas nor uplink forbid: the least of the three. Theorem 2.1(a) of the book.
+
+    Parameters
+    ----------
+    block_size : float or array
+        Size of a block B, bytes.
+    gas_limit : float or array
+        Gas limit of a block, G.
+    block_rate : float or array
+        Blocks produced per second, λ.
+    transaction_size : float or array
+        Transaction size s, bytes.
+    transaction_gas : float or array
+        Gas used by one transaction, u.
+    bandwidth : float or array
+        Upload bandwidth C of a node, bytes per second.
+    fan_out : float or array
+        Peers k to which a node forwards a message.
+
+    Returns
+    -------
+    float or array
+        min(λB/s, λG/u, C/(ks)), transactions per second.
+
+    Raises
+    ------
+    DomainError
+        If an argument is outside its range.
+
+    Examples
+    --------
+    >>> round(throughput_bound(1e6, 30e6, 1 / 12, 110, 21_000, 25e6 / 8, 8))  # gas binds
+    119
+    """
+    return sp.Min(
+        byte_throughput(block_size, block_rate, transaction_size),
+        gas_throughput(gas_limit, block_rate, transaction_gas),
+        bandwidth_throughput(bandwidth, fan_out, transaction_size),
+    )
+
+
 @formula(block_rate="lambda", propagation_delay="Delta")
 def growth_rate(block_rate: PositiveRate, propagation_delay: Seconds) -> Rate:
     """Growth of the longest chain when many small miners learn of a block after a fixed delay.
