@@ -352,6 +352,39 @@ def test_a_block_through_one_bridge_is_seen_by_all_bridges_of_the_chain():
         assert [c.amount for c in bridge.crossings[DEPOSIT]] == [amount]
 
 
+def test_proofs_are_exactly_of_their_types():
+    """What only inherits from a crossing or an attestation may be read one way and checked another."""
+    bridge = new_bridge()
+    deposit = lock(bridge, USERS[0], 1)
+    good = prove(bridge, deposit)
+
+    class Forged(Crossing):
+        message = property(lambda self: deposit.message)
+
+        def __hash__(self):
+            return hash(deposit)
+
+        def __eq__(self, other):
+            return True
+
+    class Sly(Attestation):
+        pass
+
+    forged = Forged(DEPOSIT, "main", "side", 1000, ALICE, 1)
+    for bad in (
+        Proof(forged, good.attestations),
+        Proof(deposit, tuple(Sly(a.signer, a.signature) for a in good.attestations)),
+        Proof(replace(deposit, direction=np.array(["deposit", "x"])), good.attestations),
+        Proof(replace(deposit, source=np.array(["main", "x"])), good.attestations),
+    ):
+        before = state(bridge)
+        with pytest.raises(bridges.NoProof):
+            bridge.mint(bad)
+        assert state(bridge) == before
+    with pytest.raises(bridges.NotInChain):
+        bridge.attest(KEYS[0], forged)
+
+
 def test_a_malformed_neighbour_does_not_stop_a_deposit():
     deep = ()
     for _ in range(100_000):

@@ -2,6 +2,7 @@
 
 import itertools
 from dataclasses import replace
+from unittest.mock import ANY
 
 import networkx as nx
 import numpy as np
@@ -43,6 +44,10 @@ KEYS = [example_key(name) for name in ("Alice", "Bob", "Carol")]
 ALICE, BOB, CAROL = (public_key(key) for key in KEYS)
 STRANGER = example_key("Mallory")
 PERIOD = 10
+
+
+def repr_short(thing):
+    return type(thing).__name__
 
 
 def sign_all(keys, state, closing=False):
@@ -335,8 +340,8 @@ def test_opening_refusals():
         (channels.BadPeriod, replace(good, challenge_s=1.0), {"challenge_s": 1.0}),
     ]:
         refused(contract, refusal, lambda b=bad: contract.open(b, unsigned, 5), **values)
-    later = ChannelState(good.channel, 1, good.deposits)
     small = replace(good, deposits=(2, 2))
+    later = ChannelState(small.channel, 1, small.deposits)
     refused(contract, channels.StaleSequence, attempt(small, state=later), sequence=1)
     refused(contract, channels.MissingSignature, attempt(small, keys[:1]), party=BOB)
     refused(contract, channels.UnknownParticipant, attempt(small, [*keys, STRANGER]), party=public_key(STRANGER))
@@ -464,7 +469,9 @@ def test_a_digest_is_of_what_the_state_says_now():
     assert other.message != state.message
 
 
-@pytest.mark.parametrize("thing", [None, 7, "state", [], {}])
+@pytest.mark.parametrize(
+    "thing", [None, 7, "state", [], {}, ANY, np.array([1, 2]), object.__new__(Posting)], ids=repr_short
+)
 def test_what_is_no_message_is_refused(thing):
     contract, terms, keys, (alice, _) = opened()
     signed, posting = alice.newest, alice.posting()
@@ -488,6 +495,9 @@ def test_what_is_no_message_is_refused(thing):
         ),
         lambda: contract.punish(replace(revocation, party=thing), 0),
         lambda: contract.punish(replace(revocation, channel=thing), 0),
+        lambda: alice.keep(replace(revocation, channel=thing)),
+        lambda: contract.open(replace(terms, chain=thing, nonce=2), signed, 0),
+        lambda: contract.open(replace(terms, nonce=2), replace(signed, state=replace(signed.state, sequence=thing)), 0),
         lambda: channels.check_terms(replace(terms, participants=thing), "main"),
         lambda: channels.check_terms(replace(terms, participants=(thing, BOB)), "main"),
         lambda: channels.check_terms(replace(terms, chain=thing), "main"),

@@ -218,6 +218,30 @@ def test_sizes_are_integers_of_64_bits(bad):
     assert not crypto.verify_consistency(one.root, bad, one.root, bad, ())
 
 
+class Slippery(bytes):
+    """Bytes that swallow what is put before them."""
+
+    def __radd__(self, other):
+        return self
+
+
+class Failing(list):
+    """A list that cannot be read."""
+
+    def __iter__(self):
+        raise RuntimeError
+
+
+def test_leaves_and_proofs_are_exactly_of_their_types():
+    tree = MerkleTree([b"a", b"b"])
+    path = tree.inclusion_proof(0)
+    assert crypto.verify_inclusion(tree.root, b"a", 0, 2, path)
+    assert not crypto.verify_inclusion(tree.root, Slippery(b"\0a"), 0, 2, path)
+    for bad in (Failing(path), iter(path), None, path[0]):
+        assert not crypto.verify_inclusion(tree.root, b"a", 0, 2, bad)
+        assert not crypto.verify_consistency(tree.root, 1, tree.root, 2, bad)
+
+
 def test_every_size_proves_every_smaller_one():
     trees = [MerkleTree([bytes([i]) for i in range(size)]) for size in range(41)]
     for new in range(1, 41):

@@ -1,7 +1,9 @@
 """The ledger: each rule has a transfer that breaks it, and nothing else breaks."""
 
 from dataclasses import replace
+from unittest.mock import ANY
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -137,6 +139,35 @@ def test_the_tag_of_a_transfer_is_its_own():
 
 def test_fees_may_be_there_from_the_beginning():
     assert Ledger("main", {FEES: 5}).total == 5
+
+
+class Disguised(bytes):
+    """A key of one, with the hash of another."""
+
+    def __hash__(self):
+        return hash(A)
+
+    def __eq__(self, other):
+        return other == A
+
+
+def test_messages_are_exactly_of_their_types():
+    """What only inherits from a transfer may say one thing and have another signed."""
+    old = pay()
+
+    class Forged(Transfer):
+        message = property(lambda self: old.message)
+
+    mallory = example_key("Mallory")
+    disguised = Transfer("main", Disguised(public_key(mallory)), ((B, 9),), 0, 1)
+    disguised = replace(disguised, signature=sign(mallory, disguised.message))
+    equal_to_all = [replace(old, chain=thing) for thing in (ANY, np.array(["main", "x"]))]
+    ledger = fresh()
+    before = state(ledger)
+    lies = [Forged("main", A, ((C, 99),), 0, 1, old.signature), disguised, *equal_to_all]
+    block = ledger.apply_block(lies)
+    assert [receipt.accepted for receipt in block.receipts] == [False] * len(lies)
+    assert state(ledger) == before
 
 
 @pytest.mark.parametrize("chain", [None, 7, "\ud800"])

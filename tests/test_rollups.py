@@ -465,6 +465,8 @@ def test_parts_of_other_types_prove_nothing_even_if_they_hash_the_same():
         replace(true, accounts=(replace(first, account=Agreeable(first.account)), *true.accounts[1:])),
         replace(true, accounts=(replace(first, path=Chameleon(first.path)), *true.accounts[1:])),
         replace(true, accounts=(None, *true.accounts[1:])),
+        replace(true, accounts=(object.__new__(book.AccountProof), *true.accounts[1:])),
+        object.__new__(rollups.Witness),
     ]:
         with pytest.raises(rollups.BadWitness):
             rollups.execute_step(trace.claim, 0, trace.roots[0], lie)
@@ -508,13 +510,14 @@ def test_a_party_whose_program_fails_is_silent():
 
     class Broken:
         def root(self, step):
-            raise RuntimeError
+            raise SystemExit
 
         agrees = lambda self, step, root: self.root(step)  # noqa: E731
         witness = root
 
     wrong = replace(trace.claim, after=bytes(32))
-    assert rollups.dispute(wrong, Broken(), trace).winner == "challenger"
+    for failing in (Broken(), object()):
+        assert rollups.dispute(wrong, failing, trace).winner == "challenger"
     assert rollups.dispute(trace.claim, trace, Broken()).winner == "proposer"
 
 

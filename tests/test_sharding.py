@@ -272,6 +272,19 @@ def test_a_recovery_leaves_a_receipt_of_what_it_settled(crash):
     assert receipt.accepted or type(receipt.refusal) is sharding.Interrupted
 
 
+def test_a_refusal_survives_a_recovery_that_found_nothing_to_settle():
+    sharded = fresh()
+    payments = {NAMES[2]: 1, STRANGER: 1}
+    transfer = sign_transfer(KEYS[0], "main", payments, fee=0, nonce=1)
+    steps = sharded.steps(transfer)
+    while next(steps) != "aborted at 0":
+        pass
+    assert list(sharded.recover()) == []
+    assert sharded.recovered == []
+    with pytest.raises(rules.UnknownAccount):
+        next(steps)
+
+
 def test_the_lock_goes_last():
     """An abort that crashes before it has reached home leaves the lock, and so is found and finished."""
     sharded = fresh()

@@ -390,6 +390,10 @@ def _are_digests(*values: bytes) -> bool:
     return all(type(value) is bytes and len(value) == 32 for value in values)
 
 
+def _is_path(proof: Sequence[bytes]) -> bool:
+    return type(proof) in (tuple, list) and _are_digests(*proof)
+
+
 def _are_sizes(*values: int) -> bool:
     """Whether all are integers of 64 bits, as in RFC 6962: larger ones only cost time."""
     return all(type(value) is int and 0 <= value < 1 << 64 for value in values)
@@ -420,13 +424,9 @@ def verify_inclusion(root: bytes, leaf: bytes, index: int, size: int, proof: Seq
     >>> verify_inclusion(MerkleTree([b"a"]).root, b"a", 0, 1, ())
     True
     """
-    try:
-        path = tuple(proof)
-        if not (_are_digests(root, *path) and _are_sizes(index, size)):
-            return False
-        return root_from_proof(leaf_hash(leaf), index, size, path) == root
-    except TypeError:
+    if not (type(leaf) is bytes and _is_path(proof) and _are_digests(root) and _are_sizes(index, size)):
         return False
+    return root_from_proof(leaf_hash(leaf), index, size, proof) == root
 
 
 def verify_consistency(old_root: bytes, old_size: int, root: bytes, size: int, proof: Sequence[bytes]) -> bool:
@@ -456,13 +456,9 @@ def verify_consistency(old_root: bytes, old_size: int, root: bytes, size: int, p
     >>> verify_consistency(old.root, 1, new.root, 2, new.consistency_proof(1))
     True
     """
-    try:
-        path = list(proof)
-        if not (_are_digests(old_root, root, *path) and _are_sizes(old_size, size)):
-            return False
-        return _leads_to_both(old_root, old_size, root, size, path)
-    except (TypeError, IndexError):
+    if not (_is_path(proof) and _are_digests(old_root, root) and _are_sizes(old_size, size)):
         return False
+    return _leads_to_both(old_root, old_size, root, size, list(proof))
 
 
 def _leads_to_both(old_root: bytes, old_size: int, root: bytes, size: int, path: list[bytes]) -> bool:
@@ -472,6 +468,8 @@ def _leads_to_both(old_root: bytes, old_size: int, root: bytes, size: int, path:
         return old_root == root and not path
     if old_size & (old_size - 1) == 0:
         path.insert(0, old_root)  # a complete subtree needs no digest of its own
+    if not path:
+        return False
     at, last = old_size - 1, size - 1
     while at & 1:
         at, last = at >> 1, last >> 1

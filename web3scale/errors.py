@@ -58,5 +58,5 @@ def shown(value: object) -> str:
         return f"{value[:4].hex()}…"
     try:
         return repr(value)
-    except (ValueError, RecursionError):  # more than 4300 digits, or nested too deeply: a stranger may send either
+    except Exception:  # more than 4300 digits, nested too deeply, or a repr that fails: a stranger may send any
         return f"{'an' if isinstance(value, int) else 'a'} {type(value).__name__} too long to print"

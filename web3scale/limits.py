@@ -562,7 +562,9 @@ def nakamoto_double_spend(adversary: float, confirmations: int) -> float:
     odds = q / (1 - q)
     # ahead already: certain. Behind by z - j: catches up with odds^(z-j), and the sum over j is a Poisson tail again,
     # of mean z. Both terms are positive, so nothing cancels
-    ahead, behind = gammainc(z + 1, z * odds), np.exp(z * (np.log(odds) + 1 - odds)) * gammaincc(z + 1, z)
+    below_one = (2 * q - 1) / (1 - q)  # odds - 1, to all digits
+    decay = np.log1p(below_one) - below_one
+    ahead, behind = gammainc(z + 1, z * odds), np.exp(z * decay) * gammaincc(z + 1, z)
     return min(1.0, float(ahead + behind))
 
 

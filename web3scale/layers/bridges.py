@@ -169,7 +169,7 @@ class Proof:
 
 def _is_well_formed(crossing: Crossing) -> bool:
     """Whether every field is exactly of its type: 70.0 would count as 70 in a look-up, and has no bytes to sign."""
-    return isinstance(crossing, Crossing) and [type(getattr(crossing, field.name)) for field in fields(Crossing)] == [
+    return type(crossing) is Crossing and [type(getattr(crossing, field.name)) for field in fields(Crossing)] == [
         str,
         str,
         str,
@@ -274,7 +274,7 @@ class Bridge:
     Parameters
     ----------
     main, side
-        The two ledgers. The sidechain's must be empty.
+        The two ledgers. The sidechain's must be empty, and no other contract may hold money of it.
     signers
         Public keys of the signers.
     faulty
@@ -414,11 +414,14 @@ class Bridge:
         `NoProof`, `WrongDirection`, `WrongChain`, `BadAmount`, `WrongNonce`, `Replayed`, `UnknownSigner`,
         `RepeatedSigner`, `BadSignature`, `TooFewSigners`.
         """
-        if not isinstance(proof, Proof) or not isinstance(proof.crossing, Crossing):
+        if type(proof) is not Proof or type(proof.crossing) is not Crossing:
             raise NoProof("proof: it must be a Proof of a Crossing", given=proof)
-        if type(proof.attestations) is not tuple or not all(isinstance(a, Attestation) for a in proof.attestations):
+        if type(proof.attestations) is not tuple or not all(type(a) is Attestation for a in proof.attestations):
             raise NoProof("proof: attestations must be a tuple of attestations", attestations=proof.attestations)
         crossing = proof.crossing
+        for text in (crossing.direction, crossing.source, crossing.target):
+            if type(text) is not str:
+                raise NoProof("proof: direction and chains must be text", given=text)
         chains = (self.main.chain, self.side.chain) if direction == DEPOSIT else (self.side.chain, self.main.chain)
         if crossing.direction != direction:
             raise WrongDirection(f"proof: direction must be {direction!r}", direction=crossing.direction)

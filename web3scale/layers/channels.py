@@ -316,8 +316,9 @@ def _check_types(what: str, given: object, kind: type, **parts: type) -> None:
     if type(given) is not kind:
         raise BadForm(f"{what}: it must be a {kind.__name__}", given=given)
     for name, part in parts.items():
-        if type(getattr(given, name)) is not part:
-            raise BadForm(f"{what}: {name} must be of type {part.__name__}", **{name: getattr(given, name)})
+        value = getattr(given, name, None)  # None too where the object was made without its fields
+        if type(value) is not part:
+            raise BadForm(f"{what}: {name} must be of type {part.__name__}", **{name: value})
 
 
 def is_broken(revocation: Revocation, record: ChannelRecord) -> bool:
@@ -367,7 +368,7 @@ def check_terms(terms: ChannelTerms, chain: str) -> None:
     Traceback (most recent call last):
     web3scale.layers.channels.BadParticipants: channel: participants must be two or more, all different, got parties=1
     """
-    _check_types("channel", terms, ChannelTerms)
+    _check_types("channel", terms, ChannelTerms, chain=str)
     if terms.chain != chain:
         raise WrongChain(f"channel: chain must be {chain!r}", chain=terms.chain)
     if type(terms.participants) is not tuple or type(terms.deposits) is not tuple:
@@ -516,7 +517,7 @@ def check_revocation(terms: ChannelTerms, revocation: Revocation) -> None:
     Traceback (most recent call last):
     web3scale.layers.ledger.BadSignature: revocation: signature must be the participant's, got party=61616161…
     """
-    _check_types("revocation", revocation, Revocation, party=bytes)
+    _check_types("revocation", revocation, Revocation, channel=bytes, party=bytes)
     if revocation.channel != terms.channel:
         raise WrongChannel("revocation: channel must be this one", channel=revocation.channel)
     if revocation.party not in terms.participants:
@@ -724,11 +725,9 @@ class ChannelContract:
         check_terms(terms, self.ledger.chain)
         if terms.channel in self._records:
             raise ChannelExists("contract: channel must be new", channel=terms.channel)
-        _check_types("state", signed, SignedState)
-        _check_types("state", signed.state, ChannelState)
+        check_signed(terms, signed)
         if signed.state != terms.opening:
             raise StaleSequence("contract: a channel opens with its state 0", sequence=signed.state.sequence)
-        check_signed(terms, signed)
         for party, deposit in zip(terms.participants, terms.deposits, strict=True):
             if (balance := self.ledger.balance(party)) < deposit:
                 raise Overdraft("contract: balance must cover the deposit", balance=balance, deposit=deposit)
@@ -868,10 +867,11 @@ class ChannelContract:
 class ChannelParty:
     """What one participant remembers of a channel, and the rules that keep its money safe whatever the others do.
 
-    It signs one state at a time, the next one only; revokes only once it holds a newer state signed by all; signs and
-    revokes nothing once it has begun to close or has seen a posting; and posts and challenges with the newest state it
-    holds. Its owner must let it `watch` so often that two looks are always less than a challenge period apart, and
-    count no state as paid for which `complete` gave no revocation: until the payout he may get that or the one before.
+    It signs one state at a time, the next one only; revokes only once it holds a newer state signed by all; signs no
+    state and revokes nothing once it has begun to close or has seen a posting; and posts and challenges with the newest
+    state it holds. Its owner must let it `watch` so often that two looks are always less than a challenge period apart,
+    and count no state as paid for which `complete` gave no revocation: until the payout he may get that or the one
+    before.
 
     Parameters
     ----------
@@ -963,7 +963,7 @@ class ChannelParty:
             self.revocations[revocation.party] = revocation
 
     def sign_closing(self) -> bytes:
-        """Agree to be paid by the newest state at once; from now on nothing else is signed."""
+        """Agree to be paid by the newest state at once; from now on no further state is signed."""
         closing = self.held.state.closing_message
         if self.pending is not None:
             raise AlreadySigned("party: another state is signed and not completed", sequence=self.pending.sequence)
@@ -971,7 +971,7 @@ class ChannelParty:
         return sign(self._key, closing)
 
     def posting(self) -> Posting:
-        """The order to close with the newest state; from now on nothing else is signed or revoked."""
+        """The order to close with the newest state; from now on no further state is signed, and nothing revoked."""
         signed = self.held
         self.leaving = True
         return sign_posting(self._key, signed)

@@ -273,6 +273,8 @@ def verify_account(root: bytes, proof: AccountProof) -> bool:
     False
     """
     try:
+        if type(proof) is not AccountProof:
+            return False
         return verify_inclusion(root, proof.leaf, proof.index, proof.size, proof.path)
     except (AttributeError, DomainError):  # a field that has no bytes proves nothing
         return False
@@ -299,9 +301,9 @@ def check_form(transfer: Transfer, chain: str) -> None:
     Traceback (most recent call last):
     web3scale.layers.ledger.WrongChain: transfer: chain must be 'test', got chain='main'
     """
-    if not isinstance(transfer, Transfer):
+    if type(transfer) is not Transfer:
         raise NoTransfer("transfer: it must be a Transfer", given=transfer)
-    if transfer.chain != chain:
+    if type(transfer.chain) is not str or transfer.chain != chain:
         raise WrongChain(f"transfer: chain must be {chain!r}", chain=transfer.chain)
     check_payments(transfer)
     if not verify_signature(transfer.sender, transfer.message, transfer.signature):
@@ -327,13 +329,13 @@ def check_payments(transfer: Transfer) -> None:
     Traceback (most recent call last):
     web3scale.layers.ledger.BadRecipients: transfer: payments must be a tuple of pairs, got payments=[]
     """
-    if not isinstance(transfer, Transfer):
+    if type(transfer) is not Transfer:
         raise NoTransfer("transfer: it must be a Transfer", given=transfer)
-    if not isinstance(transfer.sender, bytes):
+    if type(transfer.sender) is not bytes:
         raise BadSignature("transfer: sender must be a key", sender=transfer.sender)
     pairs = transfer.payments  # a list could still change after the digest was taken
     if type(pairs) is not tuple or not all(
-        type(pair) is tuple and len(pair) == 2 and isinstance(pair[0], bytes) for pair in pairs
+        type(pair) is tuple and len(pair) == 2 and type(pair[0]) is bytes for pair in pairs
     ):
         raise BadRecipients("transfer: payments must be a tuple of pairs", payments=pairs)
     for _, amount in pairs:

@@ -976,7 +976,16 @@ def execute_step(claim: Claim, step: int, before: bytes, witness: Witness) -> by
 
 def _is_well_formed(witness: Witness) -> bool:
     """Whether all parts are exactly of their types: others could hash like them, and read otherwise."""
-    if type(witness) is not Witness or type(witness.record) is not bytes or type(witness.accounts) is not tuple:
+    if type(witness) is not Witness:
+        return False
+    try:
+        return _has_exact_parts(witness)
+    except AttributeError:  # made without its fields
+        return False
+
+
+def _has_exact_parts(witness: Witness) -> bool:
+    if type(witness.record) is not bytes or type(witness.accounts) is not tuple:
         return False
     if not all(type(proof) is AccountProof for proof in witness.accounts):
         return False
@@ -1011,10 +1020,10 @@ def _execute(claim: Claim, step: int, before: bytes, witness: Witness) -> bytes:
     return root
 
 
-def _ask(call: Callable[..., Any], *values: object) -> Any:
+def _ask(party: object, question: str, *values: object) -> Any:
     try:
-        return call(*values)
-    except Exception:  # whatever a stranger's program does wrong is silence
+        return getattr(party, question)(*values)
+    except (Exception, SystemExit):  # whatever a stranger's program does wrong is silence
         return None
 
 
@@ -1059,10 +1068,10 @@ def dispute(claim: Claim, proposer: Proposer, challenger: Challenger) -> Verdict
     rounds = size = 0
     while high - low > 1:
         middle = (low + high) // 2
-        stated = _ask(proposer.root, middle)
+        stated = _ask(proposer, "root", middle)
         if type(stated) is not bytes or len(stated) != 32:
             return Verdict("challenger", "the proposer is silent", None, rounds, size)
-        answer = _ask(challenger.agrees, middle, stated)
+        answer = _ask(challenger, "agrees", middle, stated)
         if not isinstance(answer, bool):
             return Verdict("proposer", "the challenger is silent", None, rounds, size + 32)
         rounds, size = rounds + 1, size + 33  # a root and a yes or no
@@ -1071,7 +1080,7 @@ def dispute(claim: Claim, proposer: Proposer, challenger: Challenger) -> Verdict
         else:
             high, after = middle, stated
     for party in (challenger, proposer):
-        witness = _ask(party.witness, low)
+        witness = _ask(party, "witness", low)
         if not _is_well_formed(witness):
             continue
         try:
