@@ -1,10 +1,10 @@
 """Hashes, signatures and Merkle trees: what chapters 3 to 11 take for granted. Primer B of the book.
 
-Vocabulary: a *digest* is 32 bytes of SHA-256; a *tag* names what a digest is for, so that bytes made for one purpose
-mean nothing for another; a *proof* is the list of digests that leads from a leaf to a root.
+A *digest* is 32 bytes of SHA-256; a *tag* names what a digest is for, so that bytes made for one purpose mean nothing
+for another; a *proof* is the list of digests that leads from a leaf to a root.
 
 The cryptography is libsodium's (by PyNaCl) and hashlib's. Sources: Josefsson and Liusvaara (2017), RFC 8032; Laurie,
-Langley and Kasper (2013), RFC 6962; BIP 340, tagged hashes.
+Langley and Kasper (2013), RFC 6962; Laurie, Messeri and Stradling (2021), RFC 9162; BIP 340, tagged hashes.
 """
 
 import hashlib
@@ -17,31 +17,17 @@ from nacl.exceptions import CryptoError
 from nacl.signing import SigningKey
 
 from web3scale.errors import DomainError, shown
-from web3scale.formula import checked_integer
+from web3scale.quantities import checked, fits, validated
 
 EMPTY_ROOT = hashlib.sha256().digest()
 
 
 def encode(*fields: int | str | bytes) -> bytes:
-    """Write fields as bytes so that no two different lists of fields give the same bytes.
+    """Write `fields` as bytes so that no two different lists of fields give the same bytes.
 
-    Parameters
-    ----------
-    *fields
-        Natural numbers of any size, text, bytes.
+    Each field is a natural number of any size, a text or bytes; it is written as its kind (one byte), its length (four
+    bytes) and its content. Anything else is a DomainError.
 
-    Returns
-    -------
-    bytes
-        For each field its kind (one byte), its length (four bytes) and its content.
-
-    Raises
-    ------
-    DomainError
-        If a field is of another type, or a negative number.
-
-    Examples
-    --------
     >>> encode("ab", "c") == encode("a", "bc")
     False
     >>> encode(258).hex()
@@ -65,85 +51,54 @@ def _utf8(text: str) -> bytes:
     try:
         return text.encode()
     except UnicodeEncodeError:
-        raise DomainError(f"encode: text must have an encoding, got {text!r}") from None
+        raise DomainError(f"encode: text must have an encoding, got {shown(text)}") from None
 
 
 @lru_cache(maxsize=256)
 def _tagged(tag: str) -> Any:
-    return hashlib.sha256(hashlib.sha256(tag.encode()).digest() * 2)
+    return hashlib.sha256(hashlib.sha256(_utf8(tag)).digest() * 2)
 
 
 def tagged_hash(tag: str, message: bytes) -> bytes:
-    """SHA-256 in a domain of its own: the same message under another tag has another digest.
+    """SHA-256(SHA-256(`tag`) ‖ SHA-256(`tag`) ‖ `message`): the same message under another tag has another digest.
 
-    Parameters
-    ----------
-    tag
-        What the digest is for.
-    message
-        What is hashed.
+    A tag that is no text or a message that is no bytes is a DomainError. Source: BIP 340, section "Design".
 
-    Returns
-    -------
-    bytes, length 32
-        SHA-256(SHA-256(tag) ‖ SHA-256(tag) ‖ message).
-
-    References
-    ----------
-    BIP 340, section "Design".
-
-    Examples
-    --------
     >>> tagged_hash("transfer", b"x") == tagged_hash("channel", b"x")
     False
     """
+    if not (isinstance(tag, str) and isinstance(message, bytes)):
+        raise DomainError(f"tagged_hash: tag must be text and message bytes, got {shown(tag)}, {shown(message)}")
     state = _tagged(tag).copy()
     state.update(message)
     digest: bytes = state.digest()
     return digest
 
 
+@validated
 def example_key(name: str) -> SigningKey:
-    """Return a secret key made from a name: for examples only, since whoever knows the name knows the key.
+    """Make a secret key from a name: for examples only, since whoever knows the name knows the key.
 
-    Examples
-    --------
     >>> public_key(example_key("Alice")).hex()[:8]
     'ae858d82'
     """
-    return SigningKey(tagged_hash("web3scale/example-key", name.encode()))
+    return SigningKey(tagged_hash("web3scale/example-key", _utf8(name)))
 
 
+@validated
 def public_key(key: SigningKey) -> bytes:
-    """Return the public key that belongs to a secret one: in this book, also the name of an account.
+    """Return the public key, 32 bytes, that belongs to a secret one: in this book, also the name of an account.
 
-    Returns
-    -------
-    bytes, length 32
-        The encoded curve point of Ed25519.
-
-    Examples
-    --------
     >>> len(public_key(example_key("Alice")))
     32
     """
     return bytes(key.verify_key)
 
 
+@validated
 def sign(key: SigningKey, message: bytes) -> bytes:
-    """Sign a message with Ed25519.
+    """Sign a message with Ed25519: 64 bytes, the same for the same key and message. Source: RFC 8032.
 
-    Returns
-    -------
-    bytes, length 64
-        The signature; the same key and message always give the same one.
-
-    References
-    ----------
-    Josefsson and Liusvaara (2017), RFC 8032.
-
-    Examples
-    --------
     >>> len(sign(example_key("Alice"), b"hello"))
     64
     """
@@ -151,22 +106,8 @@ def sign(key: SigningKey, message: bytes) -> bytes:
 
 
 def verify_signature(public: bytes, message: bytes, signature: bytes) -> bool:
-    """Whether the holder of a public key signed exactly this message.
+    """Whether the holder of a `public` key signed exactly this `message`. A malformed `signature` is none.
 
-    Parameters
-    ----------
-    public
-        A public key, 32 bytes.
-    message, signature
-        What was signed, and its 64 bytes. Anything malformed is no signature.
-
-    Returns
-    -------
-    bool
-        Never raises.
-
-    Examples
-    --------
     >>> alice = example_key("Alice")
     >>> signature = sign(alice, b"hello")
     >>> verify_signature(public_key(alice), b"hello", signature)
@@ -185,76 +126,55 @@ def verify_signature(public: bytes, message: bytes, signature: bytes) -> bool:
     return True
 
 
+@validated
 def leaf_hash(data: bytes) -> bytes:
-    """Digest of a leaf of a Merkle tree: its prefix keeps it apart from every inner node.
+    """SHA-256(0x00 ‖ data), the digest of a leaf of a Merkle tree: its prefix keeps it apart from every inner node.
 
-    Returns
-    -------
-    bytes, length 32
-        SHA-256(0x00 ‖ data).
+    Source: RFC 6962, section 2.1.
 
-    References
-    ----------
-    Laurie, Langley and Kasper (2013), RFC 6962, section 2.1.
-
-    Examples
-    --------
     >>> leaf_hash(b"").hex()[:8]
     '6e340b9c'
     """
-    return hashlib.sha256(b"\x00" + data).digest()
+    return _leaf_hash(data)
 
 
+@validated
 def node_hash(left: bytes, right: bytes) -> bytes:
-    r"""Digest of an inner node of a Merkle tree.
+    r"""SHA-256(0x01 ‖ left ‖ right), the digest of an inner node of a Merkle tree. Source: RFC 6962, section 2.1.
 
-    Returns
-    -------
-    bytes, length 32
-        SHA-256(0x01 ‖ left ‖ right).
-
-    References
-    ----------
-    Laurie, Langley and Kasper (2013), RFC 6962, section 2.1.
-
-    Examples
-    --------
     >>> node_hash(leaf_hash(b""), leaf_hash(b"\x00")).hex()[:8]
     'fac54203'
     """
+    return _node_hash(left, right)
+
+
+def _leaf_hash(data: bytes) -> bytes:
+    return hashlib.sha256(b"\x00" + data).digest()
+
+
+def _node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
 class MerkleTree:
-    """A list of byte strings and the digest that commits to all of them, kept up to date in log n hashes a change.
+    """A list of byte strings, `leaves`, and the digest that commits to all of them; a change costs log n hashes.
 
     Neighbours are hashed in pairs, level by level; a last one without a partner moves up as it is. This is the tree
-    that RFC 6962 defines by splitting at the largest power of two.
+    that RFC 6962, section 2.1, defines by splitting at the largest power of two.
 
-    Parameters
-    ----------
-    leaves
-        The byte strings to begin with.
-
-    References
-    ----------
-    Laurie, Langley and Kasper (2013), RFC 6962, section 2.1.
-
-    Examples
-    --------
     >>> tree = MerkleTree([b"a", b"b", b"c"])
     >>> proof = tree.inclusion_proof(2)
-    >>> verify_inclusion(tree.root, b"c", 2, 3, proof)
-    True
-    >>> verify_inclusion(tree.root, b"d", 2, 3, proof)
-    False
+    >>> verify_inclusion(tree.root, b"c", 2, 3, proof), verify_inclusion(tree.root, b"d", 2, 3, proof)
+    (True, False)
     """
 
     def __init__(self, leaves: Iterable[bytes] = ()) -> None:
-        self._levels: list[list[bytes]] = [[leaf_hash(leaf) for leaf in leaves]]
+        given = checked("MerkleTree", "leaves", leaves, Iterable[bytes])
+        written = checked("MerkleTree", "leaves", tuple(given), tuple[bytes, ...])
+        self._levels: list[list[bytes]] = [[_leaf_hash(leaf) for leaf in written]]
         while len(below := self._levels[-1]) > 1:
             whole = len(below) // 2
-            level = [node_hash(below[2 * i], below[2 * i + 1]) for i in range(whole)]
+            level = [_node_hash(below[2 * i], below[2 * i + 1]) for i in range(whole)]
             self._levels.append(level + below[2 * whole :])
 
     def __len__(self) -> int:
@@ -265,9 +185,10 @@ class MerkleTree:
         """The digest that commits to all leaves; of no leaves, the SHA-256 of nothing."""
         return self._levels[-1][0] if len(self) else EMPTY_ROOT
 
+    @validated
     def append(self, leaf: bytes) -> None:
         """Add a leaf at the end."""
-        at, _ = len(self), leaf_hash(leaf)  # what is no bytes fails here, before anything is written
+        at = len(self)
         self._levels[0].append(b"")
         for height in range(1, at.bit_length() + 1):
             if height == len(self._levels):
@@ -276,52 +197,37 @@ class MerkleTree:
                 self._levels[height].append(b"")
         self.update({at: leaf})
 
+    @validated
     def update(self, leaves: Mapping[int, bytes]) -> None:
-        """Replace leaves by their index, many at once.
-
-        Raises
-        ------
-        DomainError
-            If there is no leaf of such an index; then none is replaced.
-        """
-        digests = {self._checked_index("MerkleTree.update", i): leaf_hash(leaf) for i, leaf in leaves.items()}
-        for index, digest in digests.items():
-            self._levels[0][index] = digest
+        """Replace leaves by their index, many at once; where there is no such leaf, none is replaced."""
+        for index in leaves:
+            self._check(index)
+        for index, leaf in leaves.items():
+            self._levels[0][index] = _leaf_hash(leaf)
         dirty = set(leaves)
         for below, level in zip(self._levels, self._levels[1:], strict=False):
             dirty = {index >> 1 for index in dirty}
             for index in dirty:
                 pair = below[2 * index : 2 * index + 2]
-                level[index] = node_hash(*pair) if len(pair) == 2 else pair[0]
+                level[index] = _node_hash(*pair) if len(pair) == 2 else pair[0]
 
+    @validated
     def inclusion_proof(self, index: int) -> tuple[bytes, ...]:
-        """Return the digests that lead from one leaf to the root, for `verify_inclusion`.
-
-        Raises
-        ------
-        DomainError
-            If there is no leaf of this index.
-        """
-        at = self._checked_index("MerkleTree.inclusion_proof", index)
+        """Return the digests that lead from one leaf to the root, for `verify_inclusion`."""
+        self._check(index)
         path = []
         for level in self._levels[:-1]:
-            if at ^ 1 < len(level):
-                path.append(level[at ^ 1])
-            at >>= 1
+            if index ^ 1 < len(level):
+                path.append(level[index ^ 1])
+            index >>= 1
         return tuple(path)
 
+    @validated
     def consistency_proof(self, old_size: int) -> tuple[bytes, ...]:
-        """Return the digests that show this tree to extend its first leaves, for `verify_consistency`.
-
-        Raises
-        ------
-        DomainError
-            If the old size is below 1 or above the size.
-        """
-        old = checked_integer("MerkleTree.consistency_proof", "old_size", old_size, low=1)
-        if old > len(self):
-            raise DomainError(f"MerkleTree.consistency_proof: old_size must be at most {len(self)}, got {old}")
-        return tuple(self._subproof(old, 0, len(self), whole=True))
+        """Return the digests that show this tree to extend its first leaves, for `verify_consistency`."""
+        if not 1 <= old_size <= len(self):
+            raise DomainError(f"MerkleTree: old_size must be in 1 ... {len(self)}, got {shown(old_size)}")
+        return tuple(self._subproof(old_size, 0, len(self), whole=True))
 
     def _subproof(self, old: int, low: int, high: int, whole: bool) -> list[bytes]:
         """RFC 6962, section 2.1.2, on the leaves from `low` to `high`."""
@@ -336,122 +242,68 @@ class MerkleTree:
         height = (high - low - 1).bit_length()
         return self._levels[height][low >> height]
 
-    def _checked_index(self, where: str, index: int) -> int:
-        at = checked_integer(where, "index", index, low=0)
-        if at >= len(self):
-            raise DomainError(f"{where}: index must be below {len(self)}, got {at}")
-        return at
+    def _check(self, index: int) -> None:
+        if index >= len(self):
+            raise DomainError(f"MerkleTree: index must be below {len(self)}, got {shown(index)}")
 
 
 def root_from_proof(digest: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:
-    """Compute the root to which a leaf's proof leads.
+    """Follow a `proof` from the `digest` of the leaf at `index`, among `size`, to the root.
 
-    Parameters
-    ----------
-    digest
-        The leaf's digest.
-    index, size
-        Place of the leaf, and number of leaves.
-    proof
-        From `MerkleTree.inclusion_proof`.
+    None if the proof has not the length that index and size ask for, or something is malformed.
+    Source: RFC 9162, section 2.1.3.2.
 
-    Returns
-    -------
-    bytes or None
-        The root; None if the proof has not the length that index and size ask for.
-
-    References
-    ----------
-    Laurie, Messeri and Stradling (2021), RFC 9162, section 2.1.3.2.
-
-    Examples
-    --------
     >>> root_from_proof(leaf_hash(b"a"), 0, 1, ()) == MerkleTree([b"a"]).root
     True
     """
-    if not 0 <= index < size:
+    if not (_are_sizes(index, size) and _are_digests(digest) and _is_path(proof) and index < size):
         return None
     at, last = index, size - 1
     for sibling in proof:
         if last == 0:
             return None
         if at & 1 or at == last:
-            digest = node_hash(sibling, digest)
+            digest = _node_hash(sibling, digest)
             while not at & 1 and at:
                 at, last = at >> 1, last >> 1
         else:
-            digest = node_hash(digest, sibling)
+            digest = _node_hash(digest, sibling)
         at, last = at >> 1, last >> 1
     return digest if last == 0 else None
 
 
-def _are_digests(*values: bytes) -> bool:
+def _are_digests(*values: object) -> bool:
     """Whether all have 32 bytes: of other lengths, two could be cut apart in another place and hash the same."""
     return all(type(value) is bytes and len(value) == 32 for value in values)
 
 
-def _is_path(proof: Sequence[bytes]) -> bool:
-    return type(proof) in (tuple, list) and _are_digests(*proof)
+def _is_path(proof: object) -> bool:
+    return isinstance(proof, (tuple, list)) and _are_digests(*proof)
 
 
-def _are_sizes(*values: int) -> bool:
+def _are_sizes(*values: object) -> bool:
     """Whether all are integers of 64 bits, as in RFC 6962: larger ones only cost time."""
-    return all(type(value) is int and 0 <= value < 1 << 64 for value in values)
+    return all(fits(value, int) and value < 1 << 64 for value in values)  # type: ignore[operator]
 
 
 def verify_inclusion(root: bytes, leaf: bytes, index: int, size: int, proof: Sequence[bytes]) -> bool:
-    """Whether a list of a given size, committed to by its root, has this leaf at this place.
+    """Whether a list of `size` byte strings, committed to by its `root`, has this `leaf` at this `index`.
 
-    Parameters
-    ----------
-    root
-        The digest that commits to the list.
-    leaf
-        The byte string in question.
-    index, size
-        Its place, and the number of leaves. The root does not bind the number: it has to come from a source that is
-        trusted as the root is (exercise 3.18).
-    proof
-        From `MerkleTree.inclusion_proof`. Anything malformed proves nothing.
+    `proof` is from `MerkleTree.inclusion_proof`; anything malformed proves nothing. The root does not bind the size,
+    which has to come from a source that is trusted as the root is (exercise 3.18).
 
-    Returns
-    -------
-    bool
-        Never raises.
-
-    Examples
-    --------
     >>> verify_inclusion(MerkleTree([b"a"]).root, b"a", 0, 1, ())
     True
     """
-    if not (type(leaf) is bytes and _is_path(proof) and _are_digests(root) and _are_sizes(index, size)):
-        return False
-    return root_from_proof(leaf_hash(leaf), index, size, proof) == root
+    return type(leaf) is bytes and _are_digests(root) and root_from_proof(_leaf_hash(leaf), index, size, proof) == root
 
 
 def verify_consistency(old_root: bytes, old_size: int, root: bytes, size: int, proof: Sequence[bytes]) -> bool:
-    """Whether a list only grew: its first `old_size` leaves are those that an older root committed to.
+    """Whether a list only grew: its first `old_size` leaves are those that an older root, `old_root`, committed to.
 
-    Parameters
-    ----------
-    old_root, old_size
-        Root and number of leaves before.
-    root, size
-        Root and number of leaves now. The roots do not bind the numbers: these have to be trusted as the roots are.
-    proof
-        From `MerkleTree.consistency_proof`. Anything malformed proves nothing.
+    `root` and `size` are those of now; the roots do not bind the sizes. `proof` is from
+    `MerkleTree.consistency_proof`; anything malformed proves nothing. Source: RFC 9162, section 2.1.4.2.
 
-    Returns
-    -------
-    bool
-        Never raises.
-
-    References
-    ----------
-    Laurie, Messeri and Stradling (2021), RFC 9162, section 2.1.4.2.
-
-    Examples
-    --------
     >>> old, new = MerkleTree([b"a"]), MerkleTree([b"a", b"b"])
     >>> verify_consistency(old.root, 1, new.root, 2, new.consistency_proof(1))
     True
@@ -478,10 +330,10 @@ def _leads_to_both(old_root: bytes, old_size: int, root: bytes, size: int, path:
         if last == 0:
             return False
         if at & 1 or at == last:
-            old, new = node_hash(sibling, old), node_hash(sibling, new)
+            old, new = _node_hash(sibling, old), _node_hash(sibling, new)
             while not at & 1 and at:
                 at, last = at >> 1, last >> 1
         else:
-            new = node_hash(new, sibling)
+            new = _node_hash(new, sibling)
         at, last = at >> 1, last >> 1
     return old == old_root and new == root and last == 0

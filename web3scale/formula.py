@@ -1,191 +1,26 @@
 """Formulas: one body, read as algebra and run as arithmetic.
 
-A formula is written once, as a Python function over SymPy expressions. The
-decorator `formula` calls it once on symbols, keeps the resulting expression
-for the book to print, and compiles that same expression to NumPy for every
-later call. The number you get is the algebra you see.
+A formula is written once, as a Python function over SymPy expressions. The decorator `formula` calls it once on
+symbols, keeps the resulting expression for the book to print, and compiles that same expression to NumPy for every
+later call. The number you get is the algebra you see; units and ranges are those of the annotations.
 
-Only elementary closed forms belong here. A sum of many binomials is lambdified
-to nan long before it is large; such results are ordinary functions on SciPy.
+Only elementary closed forms belong here. A sum of many binomials is lambdified to nan long before it is large; such
+results are ordinary functions on SciPy.
 """
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import cached_property, update_wrapper
 from math import inf, isfinite
-from numbers import Real
-from typing import Annotated, Any, Generic, ParamSpec, get_args, get_type_hints
+from typing import Annotated, Any, Generic, get_args, get_type_hints
 
 import numpy as np
-import numpy.typing as npt
 import sympy as sp
 from sympy.printing.latex import LatexPrinter
+from sympy.printing.pretty.pretty_symbology import pretty_symbol
 
 from web3scale.errors import DomainError, shown
-
-P = ParamSpec("P")
-# Floats or arrays of floats in a call, SymPy expressions in a derivation; SymPy carries no types.
-Number = Any
-Array = npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True)
-class Quantity:
-    """A unit, and the interval of values that make sense in it.
-
-    Parameters
-    ----------
-    unit
-        A product of powers of ``s``, ``byte``, ``money`` and ``gas``, such as ``byte/s`` or ``1/s^2``; ``1`` for a
-        pure number.
-    low, high
-        The ends of the interval.
-    open
-        Which ends are excluded: ``""``, ``"low"``, ``"high"`` or ``"low high"``. An infinite end always is.
-
-    Examples
-    --------
-    >>> share = Quantity("1", high=1.0)
-    >>> str(share), bool(share.holds(0.3)), bool(share.holds(float("nan")))
-    ('[0, 1]', True, False)
-    """
-
-    unit: str
-    low: float = 0.0
-    high: float = inf
-    open: str = ""
-
-    def holds(self, value: Number) -> Any:
-        """Whether each value lies in the interval (NaN and inf never do)."""
-        above = self.low < value if "low" in self.open or self.low == -inf else self.low <= value
-        below = value < self.high if "high" in self.open or self.high == inf else value <= self.high
-        return above & below
-
-    def __str__(self) -> str:
-        left = "(" if "low" in self.open or self.low == -inf else "["
-        right = ")" if "high" in self.open or self.high == inf else "]"
-        return f"{left}{self.low:g}, {self.high:g}{right}"
-
-
-Share = Annotated[Number, Quantity("1", high=1.0)]
-ShareBelowOne = Annotated[Number, Quantity("1", high=1.0, open="high")]
-Count = Annotated[Number, Quantity("1", low=1.0)]
-CountAboveOne = Annotated[Number, Quantity("1", low=1.0, open="low")]
-Ratio = Annotated[Number, Quantity("1")]
-PositiveRatio = Annotated[Number, Quantity("1", open="low")]
-Seconds = Annotated[Number, Quantity("s")]
-PositiveSeconds = Annotated[Number, Quantity("s", open="low")]
-Rate = Annotated[Number, Quantity("1/s")]
-PositiveRate = Annotated[Number, Quantity("1/s", open="low")]
-
-
-def checked(where: str, name: str, value: Any, quantity: Quantity) -> Any:
-    """Return `value` as a float, or as an array of floats, once it lies in `quantity`.
-
-    Parameters
-    ----------
-    where, name
-        The function and its argument, for the message.
-    value
-        A real number or an array-like of real numbers of any shape, not empty.
-    quantity
-        The interval in which each must lie.
-
-    Raises
-    ------
-    DomainError
-        If any entry is no real number, is NaN or infinite, or lies outside the interval.
-
-    Examples
-    --------
-    >>> checked("mm1_response", "service_rate", 2, Quantity("1/s", open="low"))
-    2.0
-    """
-    try:
-        if isinstance(value, float) and quantity.holds(value):  # the common case, kept fast
-            return float(value)
-        number = _numbers(value)
-        if number is not None and np.size(number) and np.all(quantity.holds(number)):
-            return number
-    except (TypeError, ValueError, OverflowError):
-        pass
-    raise DomainError(f"{where}: {name} must be a number in {quantity}, got {value!r}")
-
-
-def _is_real(value: Any) -> bool:
-    return isinstance(value, Real) and not isinstance(value, (bool, np.bool_))
-
-
-def _numbers(value: Any) -> Any:
-    """A float or a new array of floats; None where an entry is text, a truth value, complex or masked."""
-    if _is_real(value):
-        return float(value)
-    if isinstance(value, (np.ma.MaskedArray, str, bytes)):
-        return None
-    # a list is looked at entry by entry: NumPy would turn the True in it into 1.0 without a word
-    array = value if isinstance(value, np.ndarray) else np.asarray(value, dtype=object)
-    if array.dtype.kind == "O":
-        if not all(_is_real(entry) for entry in array.flat):
-            return None
-    elif array.dtype.kind not in "iuf":
-        return None
-    return float(array) if array.ndim == 0 else array.astype(float)
-
-
-def checked_scalar(where: str, name: str, value: Any, quantity: Quantity) -> float:
-    """Return `value` as a float, once it is one number in `quantity`.
-
-    Raises
-    ------
-    DomainError
-        If it is not, or is an array.
-
-    Examples
-    --------
-    >>> checked_scalar("simulate_queue", "arrival_rate", 2, Quantity("1/s", open="low"))
-    2.0
-    """
-    number = checked(where, name, value, quantity)
-    if not isinstance(number, float):
-        raise DomainError(f"{where}: {name} must be a number in {quantity}, got {value!r}")
-    return number
-
-
-def finite(where: str, value: Any) -> Any:
-    """Return `value`, once every number in it is finite.
-
-    Raises
-    ------
-    DomainError
-        If one is not: the arguments were in range, but too large or too small to compute with.
-
-    Examples
-    --------
-    >>> finite("throughput_bound", 3.5)
-    3.5
-    """
-    if not np.all(np.isfinite(value)):
-        raise DomainError(f"{where}: the result must be finite, got {value!r}")
-    return value
-
-
-def checked_integer(where: str, name: str, value: Any, low: int) -> int:
-    """Return `value` as an int, once it is a whole number of at least `low`.
-
-    Raises
-    ------
-    DomainError
-        If it is not: 2.0 and True are refused too, for a count that is not an integer is a mistake elsewhere.
-
-    Examples
-    --------
-    >>> checked_integer("erlang_c", "servers", 4, low=1)
-    4
-    """
-    if isinstance(value, bool) or not isinstance(value, (int, np.integer)) or value < low:
-        raise DomainError(f"{where}: {name} must be an integer of at least {low}, got {shown(value)}")
-    return int(value)
+from web3scale.quantities import ONE, P, Quantity, checked, unit_and_range, with_sections
 
 
 class _Printer(LatexPrinter):  # type: ignore[misc]
@@ -199,19 +34,9 @@ class _Printer(LatexPrinter):  # type: ignore[misc]
 
 
 class Formula(Generic[P]):
-    """A closed form: call it for the number, read `expr` for the algebra.
+    """A closed form: call it for the number, read `expr` for the algebra over `symbols`, one for each parameter.
 
-    Attributes
-    ----------
-    expr : sympy.Expr
-        The formula over `symbols`; derive from it, print it (`latex` is what a page shows).
-    symbols : dict of str to sympy.Symbol
-        The printed letter of each parameter.
-    quantities : dict of str to Quantity
-        Unit and range of each parameter, and of the result under ``"return"``.
-
-    Examples
-    --------
+    >>> from web3scale.quantities import Rate, Ratio, Seconds
     >>> @formula(throughput="X", response_time="R")
     ... def in_system(throughput: Rate, response_time: Seconds) -> Ratio:
     ...     return throughput * response_time
@@ -225,7 +50,7 @@ class Formula(Generic[P]):
     __qualname__: str
 
     def __init__(self, body: Callable[P, Any], letters: dict[str, str]) -> None:
-        update_wrapper(self, body)  # __doc__, __module__, __wrapped__: doctest and autodoc follow it
+        update_wrapper(self, body)  # __module__, __wrapped__: doctest and autodoc follow it
         self.body = body
         names = list(inspect.signature(body).parameters)
         if unknown := set(letters) - set(names):
@@ -235,6 +60,9 @@ class Formula(Generic[P]):
         self.__signature__ = inspect.Signature(
             [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
         )
+        self._kinds = get_type_hints(body, include_extras=True)
+        rows = {n: f"{_letter(s)}, {unit_and_range(self._kinds[n])}" for n, s in self.symbols.items()}
+        self.__doc__ = with_sections(body.__doc__ or "", rows, self._kinds["return"])
 
     def __reduce__(self) -> str:
         return self.__qualname__  # pickled by name, as a function is: workers can receive it
@@ -254,8 +82,7 @@ class Formula(Generic[P]):
     @cached_property
     def quantities(self) -> dict[str, Quantity]:
         """The quantity of each parameter, and of the result under "return"."""
-        hints = get_type_hints(self.body, include_extras=True)
-        return {name: get_args(hint)[1] for name, hint in hints.items()}
+        return {name: get_args(kind)[1] for name, kind in self._kinds.items()}
 
     @cached_property
     def expr(self) -> sp.Expr:
@@ -269,8 +96,8 @@ class Formula(Generic[P]):
         return function
 
     @cached_property
-    def _checks(self) -> tuple[tuple[str, Quantity], ...]:
-        return tuple((name, self.quantities[name]) for name in self.symbols)
+    def _checks(self) -> tuple[tuple[str, Any, Quantity], ...]:
+        return tuple((name, self._kinds[name], self.quantities[name]) for name in self.symbols)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Evaluate, with domain checks and NumPy broadcasting; SymPy arguments give an expression."""
@@ -279,7 +106,10 @@ class Formula(Generic[P]):
             given = self.__signature__.bind(*args, **kwargs).args
         if any(isinstance(v, sp.Basic) for v in given):
             return self._algebra(given)
-        values = [checked(self.__name__, n, v, q) for (n, q), v in zip(self._checks, given, strict=True)]
+        values = [
+            float(v) if type(v) in (float, int) and abs(v) < 2**53 and q.holds(v) else checked(self.__name__, n, v, k)
+            for (n, k, q), v in zip(self._checks, given, strict=True)
+        ]
         scalar = all(isinstance(v, float) for v in values)
         with np.errstate(all="ignore"):
             try:
@@ -289,29 +119,35 @@ class Formula(Generic[P]):
             except (ZeroDivisionError, OverflowError):
                 result = inf
             except ValueError:
-                shapes = ", ".join(f"{n} {np.shape(v)}" for (n, _), v in zip(self._checks, values, strict=True))
+                shapes = ", ".join(f"{n} {np.shape(v)}" for (n, *_), v in zip(self._checks, values, strict=True))
                 raise DomainError(f"{self.__name__}: shapes must broadcast, got {shapes}") from None
         if not (isfinite(result) if scalar else np.all(np.isfinite(result))):
-            raise DomainError(f"{self.__name__}: no finite value at {dict(zip(self.symbols, given, strict=True))}")
+            at = ", ".join(f"{n}={shown(v)}" for n, v in zip(self.symbols, given, strict=True))
+            raise DomainError(f"{self.__name__}: no finite value at {at}")
         return float(result) if scalar else result
 
     def _algebra(self, given: tuple[Any, ...]) -> Any:
         """One formula inside another, or exact numbers: those that are numbers are checked all the same."""
         exact = []
-        for (name, quantity), value in zip(self._checks, given, strict=True):
+        for (name, kind, _), value in zip(self._checks, given, strict=True):
             if not isinstance(value, sp.Expr):  # a truth value of SymPy's, say
-                checked_scalar(self.__name__, name, value, quantity)
+                checked(self.__name__, name, value, Annotated[kind, ONE])
             elif value.is_number:
-                checked(self.__name__, name, float(value) if value.is_real else None, quantity)
+                checked(self.__name__, name, float(value) if value.is_real else None, kind)
             exact.append(sp.sympify(value))
         return self.body(*exact)  # type: ignore[call-arg]
+
+
+def _letter(symbol: sp.Symbol) -> str:
+    """The letter of a symbol as plain text shows it: λ, c_open."""
+    name: str = pretty_symbol(symbol.name.replace(r"\mathrm", "").replace("{", "").replace("}", ""))
+    return name
 
 
 def formula(**letters: str) -> Callable[[Callable[P, Any]], Formula[P]]:
     """Make a `Formula` of a function; `letters` are the symbols the book prints.
 
-    Examples
-    --------
+    >>> from web3scale.quantities import Count, Ratio, Share
     >>> @formula(parallel="p", nodes="n")
     ... def speedup(parallel: Share, nodes: Count) -> Ratio:
     ...     return 1 / (1 - parallel + parallel / nodes)

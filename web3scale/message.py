@@ -1,0 +1,102 @@
+"""Messages: what is signed, declared once as fields. Their check, their digest and their signatures follow from that.
+
+A *message* is a frozen record that cannot be made wrong: each field is exactly of its annotated type, and integers are
+natural numbers. So no rule of a protocol asks for types again. Messages of two kinds never share a digest (BIP 340).
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+from functools import cache
+from typing import Any, Generic, TypeVar, dataclass_transform, get_type_hints
+
+from nacl.signing import SigningKey
+
+from web3scale.crypto import encode, sign, tagged_hash, verify_signature
+from web3scale.errors import DomainError, shown
+from web3scale.quantities import described, fits
+
+M = TypeVar("M")
+
+
+@cache
+def _kinds(kind: Any) -> dict[str, Any]:
+    return get_type_hints(kind)
+
+
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(field.name for field in fields(kind))
+
+
+@dataclass_transform(frozen_default=True)
+def message(cls: type[M]) -> type[M]:
+    """Make a message of a class, `cls`: a frozen dataclass that refuses fields which are not exactly of their types.
+
+    >>> @message
+    ... class Vote:
+    ...     view: int
+    ...     block: bytes
+    >>> digest(Vote(3, b"block")) == digest(Vote(4, b"block"))
+    False
+    >>> Vote(3.0, b"block")
+    Traceback (most recent call last):
+    web3scale.errors.DomainError: Vote: view must be an integer of at least 0, got 3.0
+    """
+    cls.__post_init__ = _check_fields  # type: ignore[attr-defined]
+    return dataclass(frozen=True)(cls)
+
+
+def _check_fields(message: object) -> None:
+    own: Any = type(message)
+    for name, kind in _kinds(own).items():
+        if not fits(value := getattr(message, name), kind):
+            raise DomainError(f"{own.__name__}: {name} must be {described(kind)}, got {shown(value)}")
+
+
+def digest(message: Any) -> bytes:
+    """Return what is signed: every field of a `message`, in a domain of its own. What is no message is a DomainError.
+
+    >>> len(digest(Signed(0, ())))
+    32
+    """
+    kind: Any = type(message)
+    if not hasattr(kind, "__dataclass_fields__") or not fits(message, kind):
+        raise DomainError(f"digest: message must be a message, got {shown(message)}")
+    return tagged_hash(f"web3scale/{kind.__name__}", encode(*_flat([getattr(message, n) for n in _names(kind)])))
+
+
+def _flat(values: Any) -> Iterator[Any]:
+    for value in values:
+        if isinstance(value, tuple):
+            yield len(value)
+            yield from _flat(value)
+        else:
+            yield digest(value) if hasattr(value, "__dataclass_fields__") else value
+
+
+@message
+class Signed(Generic[M]):
+    """A message, `body`, and the `signatures` on it, in the order of those who must sign."""
+
+    body: M
+    signatures: tuple[bytes, ...]
+
+    def holds(self, kind: type[M], signers: Sequence[bytes]) -> bool:
+        """Whether the body is a message of one `kind`, signed by all of these, each once."""
+        given = dict(zip(signers, self.signatures, strict=False))
+        if type(self.body) is not kind or not len(given) == len(signers) == len(self.signatures):
+            return False
+        signs = digest(self.body)
+        return all(verify_signature(signer, signs, mine) for signer, mine in given.items())
+
+
+def signed(body: M, *keys: SigningKey) -> Signed[M]:
+    """Sign a message, `body`, with each of the `keys`.
+
+    >>> from web3scale.crypto import example_key, public_key
+    >>> alice, bob = example_key("Alice"), example_key("Bob")
+    >>> both = signed(Signed(0, ()), alice, bob)
+    >>> both.holds(Signed, [public_key(alice), public_key(bob)]), both.holds(Signed, [public_key(alice)])
+    (True, False)
+    """
+    return Signed(body, tuple(sign(key, digest(body)) for key in keys))
