@@ -10,6 +10,7 @@ Langley and Kasper (2013), RFC 6962; Laurie, Messeri and Stradling (2021), RFC 9
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from struct import Struct
 from typing import Any
 
 from nacl.bindings import crypto_sign_open
@@ -20,6 +21,7 @@ from web3scale.errors import DomainError, shown
 from web3scale.quantities import checked, fits, validated
 
 EMPTY_ROOT = hashlib.sha256().digest()
+_HEADER = Struct(">cI").pack  # a field's kind and length
 
 
 def encode(*fields: int | str | bytes) -> bytes:
@@ -35,15 +37,16 @@ def encode(*fields: int | str | bytes) -> bytes:
     """
     parts = []
     for field in fields:
-        if isinstance(field, bytes):
-            kind, content = b"b", field
-        elif isinstance(field, str):
-            kind, content = b"s", _utf8(field)
-        elif isinstance(field, int) and not isinstance(field, bool) and field >= 0:
-            kind, content = b"i", field.to_bytes((field.bit_length() + 7) // 8, "big")
+        if type(field) is bytes:
+            parts += _HEADER(b"b", len(field)), field
+        elif type(field) is int and field >= 0:
+            size = (field.bit_length() + 7) >> 3
+            parts += _HEADER(b"i", size), field.to_bytes(size, "big")
+        elif type(field) is str:
+            content = _utf8(field)
+            parts += _HEADER(b"s", len(content)), content
         else:
             raise DomainError(f"encode: fields must be natural numbers, text or bytes, got {shown(field)}")
-        parts += [kind, len(content).to_bytes(4, "big"), content]
     return b"".join(parts)
 
 
@@ -206,10 +209,10 @@ class MerkleTree:
             self._levels[0][index] = _leaf_hash(leaf)
         dirty = set(leaves)
         for below, level in zip(self._levels, self._levels[1:], strict=False):
-            dirty = {index >> 1 for index in dirty}
+            dirty, last = {index >> 1 for index in dirty}, len(below) - 1
             for index in dirty:
-                pair = below[2 * index : 2 * index + 2]
-                level[index] = _node_hash(*pair) if len(pair) == 2 else pair[0]
+                left = 2 * index
+                level[index] = _node_hash(below[left], below[left + 1]) if left < last else below[left]
 
     @validated
     def inclusion_proof(self, index: int) -> tuple[bytes, ...]:

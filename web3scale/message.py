@@ -4,9 +4,10 @@ A *message* is a frozen record that cannot be made wrong: each field is exactly 
 natural numbers. So no rule of a protocol asks for types again. Messages of two kinds never share a digest (BIP 340).
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import cache
+from itertools import repeat
 from typing import Any, Generic, TypeVar, dataclass_transform, get_type_hints
 
 from nacl.signing import SigningKey
@@ -60,18 +61,28 @@ def digest(message: Any) -> bytes:
     32
     """
     kind: Any = type(message)
-    if not hasattr(kind, "__dataclass_fields__") or not fits(message, kind):
+    if not is_message(message, kind):
         raise DomainError(f"digest: message must be a message, got {shown(message)}")
-    return tagged_hash(f"web3scale/{kind.__name__}", encode(*_flat([getattr(message, n) for n in _names(kind)])))
+    return tagged_hash(f"web3scale/{kind.__name__}", encode(*_flatten(message.__dict__.values(), [])))
 
 
-def _flat(values: Any) -> Iterator[Any]:
+def is_message(value: Any, kind: Any) -> bool:
+    """Whether a `value` is a message of one `kind`, with all its fields and nothing else.
+
+    >>> is_message(Signed(0, ()), Signed), is_message(object.__new__(Signed), Signed), is_message(0, int)
+    (True, False, False)
+    """
+    return type(value) is kind and hasattr(kind, "__dataclass_fields__") and tuple(value.__dict__) == _names(kind)
+
+
+def _flatten(values: Any, fields: list[Any]) -> list[Any]:
     for value in values:
-        if isinstance(value, tuple):
-            yield len(value)
-            yield from _flat(value)
+        if type(value) is tuple:
+            fields.append(len(value))
+            _flatten(value, fields)
         else:
-            yield digest(value) if hasattr(value, "__dataclass_fields__") else value
+            fields.append(digest(value) if hasattr(value, "__dataclass_fields__") else value)
+    return fields
 
 
 @message
@@ -83,11 +94,10 @@ class Signed(Generic[M]):
 
     def holds(self, kind: type[M], signers: Sequence[bytes]) -> bool:
         """Whether the body is a message of one `kind`, signed by all of these, each once."""
-        given = dict(zip(signers, self.signatures, strict=False))
-        if type(self.body) is not kind or not len(given) == len(signers) == len(self.signatures):
+        if type(self.body) is not kind or not len(set(signers)) == len(signers) == len(self.signatures):
             return False
         signs = digest(self.body)
-        return all(verify_signature(signer, signs, mine) for signer, mine in given.items())
+        return all(map(verify_signature, signers, repeat(signs), self.signatures))
 
 
 def signed(body: M, *keys: SigningKey) -> Signed[M]:

@@ -207,7 +207,11 @@ def _is_a(value: object, kind: Any) -> bool:
         return value is None
     if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
         return True  # Any, a type variable, or whoever answers: its answers are looked at instead
-    return isinstance(value, kind) and all(hasattr(value, name) for name in getattr(kind, "__dataclass_fields__", ()))
+    if names := getattr(
+        kind, "__dataclass_fields__", None
+    ):  # a record: no subclass that says otherwise, nothing missing
+        return type(value) is kind and all(hasattr(value, name) for name in names)
+    return isinstance(value, kind)
 
 
 @cache

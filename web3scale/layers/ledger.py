@@ -1,103 +1,36 @@
-"""A ledger of accounts: signed transfers, a receipt for each, and a root that commits to the state. Chapter 3.
+"""A ledger of accounts: signed transfers in blocks, a receipt for each, and a root that commits to the state.
 
-Vocabulary: an *account* is named by its public key and has a *balance* and a *nonce*, the number of its last transfer;
-a *transfer* is valid on one *chain* only; a *receipt* says of a transfer that it was accepted, or why it was refused;
-the *state root* is the Merkle root over all accounts.
+An *account* is named by its public key and has a *balance* and a *nonce*, the number of its last transfer. A *block*
+is the ledger's clock: what waits, waits for a number of blocks. A *receipt* says of a transfer that it was accepted, or
+why it was refused. The *state root* is the Merkle root over all accounts.
 
-Nothing is cloned: a transfer is checked in full before the first account is written. Algorithm 3.1 of the book.
-
-Sources: Wood (2014), Ethereum yellow paper (accounts, nonces); Laurie, Langley and Kasper (2013), RFC 6962 (the tree).
+Money is always in some account, so the sum of all balances never changes. A *contract* is an account that no key signs
+for: its rules, and nothing else, move its money. Algorithm 3.1 of the book. Sources: Wood (2014), Ethereum yellow paper
+(accounts, nonces); RFC 6962 (the tree).
 """
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 
 from nacl.signing import SigningKey
 
-from web3scale.crypto import MerkleTree, encode, public_key, sign, tagged_hash, verify_inclusion, verify_signature
-from web3scale.errors import DomainError, Rejected, shown
-from web3scale.formula import checked_integer
+from web3scale.crypto import MerkleTree, encode, public_key, tagged_hash, verify_inclusion
+from web3scale.errors import DomainError, Rejected, require, shown
+from web3scale.message import Signed, is_message, message, signed
+from web3scale.quantities import checked, fits, validated
 
 FEES = bytes(32)  # the account that collects fees: no key signs for it, since libsodium refuses points of small order
 
 
-class NoTransfer(Rejected):
-    """Something else than a transfer."""
-
-
-class BadAmount(Rejected):
-    """An amount or a fee is not a whole number of base units, or an amount is not positive."""
-
-
-class BadRecipients(Rejected):
-    """A transfer pays nobody, somebody twice, or its own sender."""
-
-
-class BadSignature(Rejected):
-    """The signature is not the sender's on exactly this message."""
-
-
-class WrongChain(Rejected):
-    """The message was signed for another chain."""
-
-
-class UnknownAccount(Rejected):
-    """No account of this name."""
-
-
-class AccountExists(Rejected):
-    """An account of this name was opened before."""
-
-
-class WrongNonce(Rejected):
-    """The nonce is not exactly one above the account's last."""
-
-
-class Overdraft(Rejected):
-    """The balance does not cover amounts and fee."""
-
-
-@dataclass(frozen=True)
+@message
 class Transfer:
-    """A signed order to pay one account or several.
-
-    Attributes
-    ----------
-    chain : str
-        The chain on which it is valid.
-    sender : bytes
-        Public key of who pays.
-    payments : tuple of (bytes, int)
-        Who is paid, and how much, in base units.
-    fee : int
-        What the sender pays besides, in base units.
-    nonce : int
-        One above the sender's last.
-    signature : bytes
-        The sender's, on `message`.
-
-    Examples
-    --------
-    >>> from web3scale.crypto import example_key, public_key
-    >>> alice, bob = example_key("Alice"), example_key("Bob")
-    >>> transfer = sign_transfer(alice, "main", {public_key(bob): 5}, fee=1, nonce=1)
-    >>> transfer.cost
-    6
-    """
+    """An order to pay one account or several: valid once, on one chain, and only when its sender has signed it."""
 
     chain: str
-    sender: bytes
-    payments: tuple[tuple[bytes, int], ...]
-    fee: int
-    nonce: int
-    signature: bytes = b""
-
-    @property
-    def message(self) -> bytes:
-        """The digest that is signed, and by which the transfer is known: of everything but the signature."""
-        paid = (field for payment in self.payments for field in payment)
-        fields = encode(self.chain, self.sender, self.fee, self.nonce, *paid)
-        return tagged_hash("web3scale/transfer", fields)
+    sender: bytes  # public key of who pays
+    payments: tuple[tuple[bytes, int], ...]  # who is paid, and how much, in base units
+    fee: int  # what the sender pays besides, in base units
+    nonce: int  # one above the sender's last
 
     @property
     def cost(self) -> int:
@@ -105,60 +38,24 @@ class Transfer:
         return sum(amount for _, amount in self.payments) + self.fee
 
 
-def sign_transfer(key: SigningKey, chain: str, payments: Mapping[bytes, int], *, fee: int, nonce: int) -> Transfer:
-    """Make a transfer and sign it.
+@validated
+def sign_transfer(
+    key: SigningKey, chain: str, payments: Mapping[bytes, int], *, fee: int, nonce: int
+) -> Signed[Transfer]:
+    """Make a transfer and sign it; whether it is valid is for a ledger to say.
 
-    Parameters
-    ----------
-    key
-        The sender's secret key.
-    chain
-        The chain on which it shall be valid.
-    payments
-        Amount for each recipient, base units.
-    fee
-        Fee, base units.
-    nonce
-        One above the sender's last.
-
-    Returns
-    -------
-    Transfer
-        Signed; whether it is valid is for a ledger to say.
-
-    Raises
-    ------
-    DomainError
-        If an amount, the fee or the nonce is no natural number: such a message has no bytes.
-
-    Examples
-    --------
-    >>> from web3scale.crypto import example_key
-    >>> sign_transfer(example_key("Alice"), "main", {bytes(32): 5}, fee=1, nonce=1).nonce
-    1
+    >>> transfer = sign_transfer(SigningKey(bytes(32)), "main", {FEES: 5}, fee=1, nonce=1)
+    >>> transfer.body.cost, len(transfer.signatures)
+    (6, 1)
     """
-    unsigned = Transfer(chain, public_key(key), tuple(payments.items()), fee, nonce)
-    return replace(unsigned, signature=sign(key, unsigned.message))
+    return signed(Transfer(chain, public_key(key), tuple(payments.items()), fee, nonce), key)
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """What became of one transfer.
+    """What became of one transfer: `refusal` says why it was refused, and is None if it was accepted."""
 
-    Attributes
-    ----------
-    transfer : Transfer
-        The transfer.
-    refusal : Rejected or None
-        Why it was refused; None if it was accepted.
-
-    Examples
-    --------
-    >>> Receipt(Transfer("main", b"", (), 0, 1), None).accepted
-    True
-    """
-
-    transfer: Transfer
+    transfer: Signed[Transfer]
     refusal: Rejected | None
 
     @property
@@ -169,23 +66,7 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Block:
-    """Transfers applied one after the other, and the state roots around them.
-
-    Attributes
-    ----------
-    height : int
-        Number of the block.
-    before, after : bytes
-        State roots.
-    receipts : tuple of Receipt
-        One for each transfer, in order.
-
-    Examples
-    --------
-    >>> block = Ledger("main", {}).apply_block([])
-    >>> block.height, block.before == block.after
-    (1, True)
-    """
+    """Transfers applied one after the other: a receipt for each, and the state roots `before` and `after` them."""
 
     height: int
     before: bytes
@@ -193,27 +74,9 @@ class Block:
     receipts: tuple[Receipt, ...]
 
 
-@dataclass(frozen=True)
+@message
 class AccountProof:
-    """What an account held under a state root, and the digests that show it.
-
-    Attributes
-    ----------
-    account : bytes
-        Public key.
-    balance, nonce : int
-        Its state.
-    index, size : int
-        Its place among all accounts, and their number.
-    path : tuple of bytes
-        The inclusion proof.
-
-    Examples
-    --------
-    >>> ledger = Ledger("main", {b"a" * 32: 5})
-    >>> verify_account(ledger.root, ledger.prove(b"a" * 32))
-    True
-    """
+    """What an account held under a state root, its place among all accounts, and the digests that show it."""
 
     account: bytes
     balance: int
@@ -229,22 +92,8 @@ class AccountProof:
 
 
 def account_leaf(account: bytes, balance: int, nonce: int) -> bytes:
-    """Return the bytes that stand for an account in the state tree.
+    """Return the bytes that stand for an `account` with its `balance` and `nonce` in the state tree.
 
-    Parameters
-    ----------
-    account
-        Public key.
-    balance, nonce
-        Its state, natural numbers.
-
-    Returns
-    -------
-    bytes
-        Of any length.
-
-    Examples
-    --------
     >>> account_leaf(b"a" * 32, 5, 1) == account_leaf(b"a" * 32, 1, 5)
     False
     """
@@ -252,158 +101,75 @@ def account_leaf(account: bytes, balance: int, nonce: int) -> bytes:
 
 
 def verify_account(root: bytes, proof: AccountProof) -> bool:
-    """Whether an account held what the proof says, in the state that a root commits to.
+    """Whether an account held what the `proof` of `Ledger.prove` says, in the state that a `root` commits to.
 
-    Parameters
-    ----------
-    root
-        State root.
-    proof
-        From `Ledger.prove`.
-
-    Returns
-    -------
-    bool
-        True if the proof leads to the root.
-
-    Examples
-    --------
     >>> ledger = Ledger("main", {b"a" * 32: 5})
-    >>> verify_account(ledger.root, replace(ledger.prove(b"a" * 32), balance=6))
-    False
+    >>> verify_account(ledger.root, ledger.prove(b"a" * 32)), verify_account(ledger.root, b"a" * 32)
+    (True, False)
     """
-    try:
-        if type(proof) is not AccountProof:
-            return False
-        return verify_inclusion(root, proof.leaf, proof.index, proof.size, proof.path)
-    except (AttributeError, DomainError):  # a field that has no bytes proves nothing
+    if not fits(proof, AccountProof):
         return False
+    return verify_inclusion(root, proof.leaf, proof.index, proof.size, proof.path)
 
 
-def check_form(transfer: Transfer, chain: str) -> None:
-    """Check what can be checked without the state: chain, amounts, recipients, signature.
+def check_form(transfer: Signed[Transfer], chain: str) -> None:
+    """Check of a `transfer` what needs no state: its `chain`, whom it pays what, its signature.
 
-    Parameters
-    ----------
-    transfer
-        The transfer.
-    chain
-        The chain that checks it.
-
-    Raises
-    ------
-    Rejected
-        If a rule is broken: NoTransfer, WrongChain, BadAmount, BadRecipients, WrongNonce, BadSignature.
-
-    Examples
-    --------
-    >>> check_form(Transfer("main", b"", (), 0, 1), "test")
+    >>> check_form(sign_transfer(SigningKey(bytes(32)), "main", {FEES: 5}, fee=1, nonce=1), "test")
     Traceback (most recent call last):
-    web3scale.layers.ledger.WrongChain: transfer: chain must be 'test', got chain='main'
+    web3scale.errors.Rejected: transfer: chain must be this one, got chain='main', this='test'
     """
-    if type(transfer) is not Transfer:
-        raise NoTransfer("transfer: it must be a Transfer", given=transfer)
-    if type(transfer.chain) is not str or transfer.chain != chain:
-        raise WrongChain(f"transfer: chain must be {chain!r}", chain=transfer.chain)
-    check_payments(transfer)
-    if not verify_signature(transfer.sender, transfer.message, transfer.signature):
-        raise BadSignature("transfer: signature must be the sender's on this message", sender=transfer.sender)
+    if not (is_message(transfer, Signed) and is_message(transfer.body, Transfer)):
+        raise DomainError(f"check_form: transfer must be a signed Transfer, got {shown(transfer)}")
+    order = transfer.body
+    if order.chain != chain:
+        raise Rejected("transfer: chain must be this one", chain=order.chain, this=chain)
+    recipients = {recipient for recipient, _ in order.payments}
+    if not 0 < len(order.payments) == len(recipients):
+        raise Rejected("transfer: recipients must be one or more, all different", recipients=len(recipients))
+    if order.sender in recipients:
+        raise Rejected("transfer: sender and recipient must differ", sender=order.sender)
+    if any(amount == 0 for _, amount in order.payments):
+        raise Rejected("transfer: amounts must be positive", amount=0)
+    if not transfer.holds(Transfer, [order.sender]):
+        raise Rejected("transfer: the sender must sign exactly this", sender=order.sender)
 
 
-def check_payments(transfer: Transfer) -> None:
-    """Check that a transfer pays whole amounts to others, and is of the right types: what comes before its bytes.
+def contract_account(chain: str, name: str) -> bytes:
+    """Return the account of a contract `name` on a `chain`: a hash, so that nobody has a key for it.
 
-    Parameters
-    ----------
-    transfer
-        The transfer, as a stranger may have made it.
-
-    Raises
-    ------
-    Rejected
-        If a rule is broken: NoTransfer, BadAmount, BadRecipients, WrongNonce, BadSignature.
-
-    Examples
-    --------
-    >>> check_payments(Transfer("main", b"", [], 0, 1))
-    Traceback (most recent call last):
-    web3scale.layers.ledger.BadRecipients: transfer: payments must be a tuple of pairs, got payments=[]
+    >>> len(contract_account("main", "channels"))
+    32
     """
-    if type(transfer) is not Transfer:
-        raise NoTransfer("transfer: it must be a Transfer", given=transfer)
-    if type(transfer.sender) is not bytes:
-        raise BadSignature("transfer: sender must be a key", sender=transfer.sender)
-    pairs = transfer.payments  # a list could still change after the digest was taken
-    if type(pairs) is not tuple or not all(
-        type(pair) is tuple and len(pair) == 2 and type(pair[0]) is bytes for pair in pairs
-    ):
-        raise BadRecipients("transfer: payments must be a tuple of pairs", payments=pairs)
-    for _, amount in pairs:
-        if type(amount) is not int or amount < 1:
-            raise BadAmount("transfer: amount must be a positive integer", amount=amount)
-    if type(transfer.fee) is not int or transfer.fee < 0:
-        raise BadAmount("transfer: fee must be an integer of at least 0", fee=transfer.fee)
-    if type(transfer.nonce) is not int or transfer.nonce < 1:
-        raise WrongNonce("transfer: nonce must be a positive integer", nonce=transfer.nonce)
-    recipients = [recipient for recipient, _ in transfer.payments]
-    if not recipients or len(set(recipients)) < len(recipients):
-        raise BadRecipients("transfer: recipients must be one or more, all different", recipients=len(recipients))
-    if transfer.sender in recipients:
-        raise BadRecipients("transfer: sender and recipient must differ", sender=transfer.sender)
+    return tagged_hash("web3scale/contract", encode(chain, name))
 
 
 class Ledger:
-    """Accounts of one chain.
+    """Accounts of one `chain`, with their opening `balances` in base units and the `nonces` of their last transfers.
 
-    Parameters
-    ----------
-    chain
-        Its name; transfers signed for another are refused.
-    balances
-        Opening balance of each account, base units.
-    nonces
-        Number of each account's last transfer; 0 where none is given.
-
-    Raises
-    ------
-    DomainError
-        If the name is no text, or an opening balance or nonce no natural number.
-
-    Attributes
-    ----------
-    chain : str
-        Its name.
-    height : int
-        Blocks applied.
-    contracts : list of callable
-        Rules of the chain that act at the end of every block: each is called with the receipts.
-
-    Examples
-    --------
-    >>> from web3scale.crypto import example_key, public_key
+    >>> from web3scale.crypto import example_key
     >>> alice, bob = example_key("Alice"), public_key(example_key("Bob"))
     >>> ledger = Ledger("main", {public_key(alice): 10, bob: 0})
     >>> ledger.apply(sign_transfer(alice, "main", {bob: 7}, fee=1, nonce=1)).accepted
     True
-    >>> ledger.balance(bob), ledger.total
-    (7, 10)
+    >>> ledger.balance(bob), ledger.total, ledger.height
+    (7, 10, 1)
     >>> print(ledger.apply(sign_transfer(alice, "main", {bob: 7}, fee=1, nonce=2)).refusal)
     transfer: balance must cover amounts and fee, got balance=2, cost=8
     """
 
+    @validated
     def __init__(self, chain: str, balances: Mapping[bytes, int], nonces: Mapping[bytes, int] | None = None) -> None:
-        if not isinstance(chain, str):
-            raise DomainError(f"Ledger: chain must be text, got {shown(chain)}")
         encode(chain)  # refuses what no signature could be made for
-        self.chain = chain
-        self.height = 0
-        self.contracts: list[Callable[[tuple[Receipt, ...]], None]] = []
         opening = {FEES: 0} | dict(balances)
-        self._balance = [checked_integer("Ledger", "balances", amount, low=0) for amount in opening.values()]
-        last = nonces or {}
-        self._nonce = [checked_integer("Ledger", "nonces", last.get(account, 0), low=0) for account in opening]
+        self.chain = chain
+        self.blocks: list[Block] = []
         self._names = list(opening)
+        self._balance = list(opening.values())
+        self._nonce = [(nonces or {}).get(account, 0) for account in opening]
         self._index = {account: i for i, account in enumerate(opening)}
+        self._held: set[bytes] = set()  # accounts that spend nothing until what they wait for is decided
+        self._contracts: set[bytes] = set()
         self._tree = MerkleTree(account_leaf(*self._state(i)) for i in range(len(opening)))
         self._dirty: set[int] = set()  # accounts whose leaf in the tree is older than their state
 
@@ -412,26 +178,33 @@ class Ledger:
 
     def _at(self, account: bytes) -> int:
         if account not in self._index:
-            raise UnknownAccount("ledger: account must be open", account=account)
+            raise Rejected("ledger: account must be open", account=account)
         return self._index[account]
 
-    def __contains__(self, account: bytes) -> bool:
+    def __contains__(self, account: object) -> bool:
         return account in self._index
 
     def __len__(self) -> int:
         return len(self._names)
 
+    @property
+    def height(self) -> int:
+        """Blocks appended: the time of everything that happens on this chain."""
+        return len(self.blocks)
+
+    @validated
     def balance(self, account: bytes) -> int:
-        """What an account holds, base units; `UnknownAccount` if there is none."""
+        """What an account holds, base units."""
         return self._balance[self._at(account)]
 
+    @validated
     def nonce(self, account: bytes) -> int:
-        """The number of an account's last transfer; `UnknownAccount` if there is none."""
+        """The number of an account's last transfer."""
         return self._nonce[self._at(account)]
 
     @property
     def total(self) -> int:
-        """All balances, fees collected included."""
+        """All balances, contracts and fees included: it never changes."""
         return sum(self._balance)
 
     @property
@@ -442,81 +215,94 @@ class Ledger:
             self._dirty.clear()
         return self._tree.root
 
+    @validated
     def prove(self, account: bytes) -> AccountProof:
-        """Show what an account holds under the present root; `UnknownAccount` if there is none."""
+        """Show what an account holds under the present root."""
         index = self._at(account)
         self.root  # noqa: B018  brings the tree up to date
-        path = self._tree.inclusion_proof(index)
-        return AccountProof(*self._state(index), index, len(self), path)
+        return AccountProof(*self._state(index), index, len(self), self._tree.inclusion_proof(index))
 
+    @validated
     def open(self, account: bytes) -> None:
-        """Open an account with nothing in it; `AccountExists` if there is one."""
-        if account in self._index:
-            raise AccountExists("ledger: account must be new", account=account)
-        leaf = account_leaf(account, 0, 0)  # refuses what has no bytes, before anything is written
+        """Open an account with nothing in it."""
+        require(account not in self._index, "ledger: account must be new", account=account)
         self._index[account] = len(self._names)
         self._names.append(account)
         self._balance.append(0)
         self._nonce.append(0)
-        self._tree.append(leaf)
+        self._tree.append(account_leaf(account, 0, 0))
 
-    def check_sender(self, transfer: Transfer) -> None:
-        """Check a transfer against the sender's account; `UnknownAccount`, `WrongNonce` or `Overdraft`."""
-        index = self._at(transfer.sender)
-        if transfer.nonce != self._nonce[index] + 1:
-            raise WrongNonce(f"transfer: nonce must be {self._nonce[index] + 1}", nonce=transfer.nonce)
-        if transfer.cost > self._balance[index]:
-            raise Overdraft(
-                "transfer: balance must cover amounts and fee", balance=self._balance[index], cost=transfer.cost
+    def check_state(self, order: Transfer) -> None:
+        """Check a transfer against the sender's account."""
+        index = self._at(order.sender)
+        if order.sender in self._held:
+            raise Rejected("transfer: sender must have no other transfer under way", sender=order.sender)
+        if order.nonce != self._nonce[index] + 1:
+            raise Rejected("transfer: nonce must be the next", nonce=order.nonce, next=self._nonce[index] + 1)
+        if order.cost > self._balance[index]:
+            raise Rejected(
+                "transfer: balance must cover amounts and fee", balance=self._balance[index], cost=order.cost
             )
 
-    def check_recipients(self, transfer: Transfer) -> None:
-        """Check that all recipients have accounts here; `UnknownAccount`."""
-        for recipient, _ in transfer.payments:
-            self._at(recipient)
+    def apply(self, transfer: Signed[Transfer]) -> Receipt:
+        """Append a block of one transfer, and return its receipt."""
+        return self.apply_block([transfer]).receipts[0]
 
-    def charge(self, transfer: Transfer) -> None:
-        """Take a checked transfer's cost from its sender and advance the nonce; the fee goes to `FEES`."""
-        self.debit(transfer.sender, transfer.cost)
-        self._nonce[self._index[transfer.sender]] += 1
-        if transfer.fee:
-            self.credit(FEES, transfer.fee)
+    def apply_block(self, transfers: Iterable[Signed[Transfer]] = ()) -> Block:
+        """Append a block: a refused transfer has a receipt too, and does not stop the others.
 
-    def credit(self, account: bytes, amount: int) -> None:
-        """Add to a balance: for whoever takes as much away elsewhere; `UnknownAccount`, `BadAmount`."""
-        self._move("credit", account, amount, sign=1)
+        What are no signed transfers is a DomainError, and no block.
+        """
+        given = tuple(checked("Ledger.apply_block", "transfers", transfers, Iterable[Signed[Transfer]]))
+        formed = [(transfer, self._refusal_of_form(transfer)) for transfer in given]
+        before = self.root
+        receipts = tuple(Receipt(transfer, refusal or self._apply(transfer.body)) for transfer, refusal in formed)
+        self.blocks.append(Block(self.height + 1, before, self.root, receipts))
+        return self.blocks[-1]
 
-    def debit(self, account: bytes, amount: int) -> None:
-        """Take from a balance: for whoever adds as much elsewhere; `UnknownAccount`, `BadAmount`, `Overdraft`."""
-        self._move("debit", account, amount, sign=-1)
-
-    def _move(self, what: str, account: bytes, amount: int, sign: int) -> None:
-        index = self._at(account)
-        if type(amount) is not int or amount < 1:
-            raise BadAmount(f"{what}: amount must be a positive integer", amount=amount)
-        if self._balance[index] + sign * amount < 0:
-            raise Overdraft(f"{what}: balance must cover the amount", balance=self._balance[index], amount=amount)
-        self._balance[index] += sign * amount
-        self._dirty.add(index)
-
-    def apply(self, transfer: Transfer) -> Receipt:
-        """Apply a transfer wholly or not at all, and say in a receipt which."""
+    def _refusal_of_form(self, transfer: Signed[Transfer]) -> Rejected | None:
         try:
             check_form(transfer, self.chain)
-            self.check_sender(transfer)
-            self.check_recipients(transfer)
         except Rejected as refusal:
-            return Receipt(transfer, refusal)
-        self.charge(transfer)
-        for recipient, amount in transfer.payments:
-            self.credit(recipient, amount)
-        return Receipt(transfer, None)
+            return refusal
+        return None
 
-    def apply_block(self, transfers: Iterable[Transfer]) -> Block:
-        """Apply transfers in order: a refused one has a receipt too, and does not stop the others."""
-        before = self.root
-        receipts = tuple(self.apply(transfer) for transfer in transfers)
-        self.height += 1
-        for contract in self.contracts:
-            contract(receipts)
-        return Block(self.height, before, self.root, receipts)
+    def _apply(self, order: Transfer) -> Rejected | None:
+        try:
+            self.check_state(order)
+            for recipient, _ in order.payments:
+                self._at(recipient)
+        except Rejected as refusal:
+            return refusal
+        self._charge(order, dict(order.payments))
+        return None
+
+    # For the rules of the chain itself: a stranger has no way to call these
+
+    def _charge(self, order: Transfer, payments: Mapping[bytes, int]) -> None:
+        """Carry out a transfer that was checked: the nonce, the fee, and the payments."""
+        self._nonce[self._index[order.sender]] += 1
+        self._move(order.sender, FEES, order.fee)
+        for recipient, amount in payments.items():
+            self._move(order.sender, recipient, amount)
+
+    def _move(self, source: bytes, target: bytes, amount: int) -> None:
+        """Move money: the one place where balances change."""
+        start, end = self._at(source), self._at(target)
+        if source in self._held:
+            raise Rejected("ledger: what is held for one transfer must not be spent by another", account=source)
+        if self._balance[start] < amount:
+            raise Rejected("ledger: balance must cover the amount", balance=self._balance[start], amount=amount)
+        self._balance[start] -= amount
+        self._balance[end] += amount
+        self._dirty.add(start)
+        self._dirty.add(end)
+
+    def _contract(self, name: str) -> bytes:
+        """Give out the account of a contract, once: two contracts with one account would pay twice for one promise."""
+        account = contract_account(self.chain, name)
+        require(account not in self._contracts, "ledger: a chain has one contract of a name", name=name)
+        if account not in self:
+            self.open(account)
+        self._contracts.add(account)
+        return account
