@@ -143,6 +143,8 @@ def described(kind: Any) -> str:
     """
     if rule := _rule(kind)[0]:
         return f"a number in {rule}" if isinstance(rule, Quantity) else str(rule)
+    if isinstance(kind, TypeVar):
+        return "a message"
     return f"a {kind.__name__}" if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
 
 
@@ -205,8 +207,10 @@ def _is_a(value: object, kind: Any) -> bool:
         return type(value) is kind and (kind is not int or value >= 0)  # type: ignore[operator]
     if kind is None:
         return value is None
+    if isinstance(kind, TypeVar):  # of a generic record: another record, whole
+        return hasattr(type(value), "__dataclass_fields__") and _is_a(value, type(value))
     if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
-        return True  # Any, a type variable, or whoever answers: its answers are looked at instead
+        return True  # Any, or whoever answers: its answers are looked at instead
     if names := getattr(
         kind, "__dataclass_fields__", None
     ):  # a record: no subclass that says otherwise, nothing missing
