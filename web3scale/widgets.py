@@ -47,10 +47,7 @@ def _png(figure: Any, dpi: int) -> str:
 class Explorer:
     """What `explore` returns: shown as widgets by a kernel, as HTML by a page, as its starting frame on paper.
 
-    Attributes
-    ----------
-    points : list of dict
-        The setting of the sliders at each frame, first slider slowest.
+    `points` holds the setting of the sliders at each frame, first slider slowest.
     """
 
     def __init__(
@@ -136,29 +133,11 @@ def explore(
 ) -> Explorer:
     """Draw a figure for every combination of `values`, behind sliders that work with and without a kernel.
 
-    Parameters
-    ----------
-    draw
-        Called with one value of each slider, returns a Matplotlib figure.
-    name
-        A label for the page, lower-case letters, digits and hyphens.
-    alt
-        Called as `draw` is, returns the alternative text of that frame: what it shows, with its main numbers.
-    labels
-        What each slider is called on the page; its parameter's name otherwise.
-    start
-        Where a slider stands at first; at its first value otherwise.
-    **values
-        The values of each slider, at most 25 combinations in all.
+    `draw` is called with one value of each slider, and returns a Matplotlib figure; `alt`, called likewise, returns
+    the alternative text of that frame: what it shows, with its main numbers. `name` is a label for the page. `labels`
+    are what sliders are called there (else by their parameter), `start` where they stand at first (else at their first
+    value). There are at most 25 combinations in all.
 
-    Raises
-    ------
-    DomainError
-        If the name is not of that form, a slider is empty, a label or start names no slider or no value of it, or
-        there are more combinations than 25.
-
-    Examples
-    --------
     >>> explore(None, name="fig-x", alt=lambda n: f"a line of slope {n}", n=[1, 2])
     a line of slope 1
     a line of slope 2
