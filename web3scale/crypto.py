@@ -278,7 +278,7 @@ def _are_digests(*values: object) -> bool:
 
 
 def _is_path(proof: object) -> bool:
-    return isinstance(proof, (tuple, list)) and _are_digests(*proof)
+    return type(proof) in (tuple, list) and _are_digests(*proof)  # exactly: of a subclass, iterating may do anything
 
 
 def _are_sizes(*values: object) -> bool:

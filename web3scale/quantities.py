@@ -221,8 +221,8 @@ def _is_a(value: object, kind: Any) -> bool:
         return type(value) is kind and (kind is not int or value >= 0)  # type: ignore[operator]
     if kind is None:
         return value is None
-    if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
-        return True  # Any, a type variable, or whoever answers: its answers are looked at instead
+    if kind is Any or not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
+        return True  # anything, a type variable, or whoever answers: its answers are looked at instead
     return isinstance(value, kind) and all(hasattr(value, name) for name in getattr(kind, "__dataclass_fields__", ()))
 
 
