@@ -156,6 +156,7 @@ def test_think_time_is_one_number():
         saturation_customers([0.1], [0.1, 0.2])
 
 
-def test_an_elasticity_of_nothing_is_refused():
-    with pytest.raises(DomainError, match=r"^elasticity: quantity must be positive, got 0"):
-        elasticity(sp.Integer(0), n)
+@pytest.mark.parametrize("quantity", [sp.Integer(0), -n, sp.nan, sp.zoo])
+def test_an_elasticity_of_nothing_is_refused(quantity):
+    with pytest.raises(DomainError, match=r"^elasticity: quantity must be positive, got "):
+        elasticity(quantity, n)

@@ -63,7 +63,7 @@ def elasticity(quantity: sp.Expr | Formula[...], resource: sp.Symbol) -> sp.Expr
     if any(s.name == resource.name and s != resource for s in expression.free_symbols):
         # one letter, two symbols: without positive=True it is another one, and its derivative would be zero
         raise DomainError(f"elasticity: resource must be the same symbol as in {expression}, got another {resource!r}")
-    if expression.is_positive is False:
+    if expression.is_positive is False or expression.has(sp.nan):
         raise DomainError(f"elasticity: quantity must be positive, got {shown(expression)}")
     return sp.simplify(resource * sp.diff(expression, resource) / expression)
 

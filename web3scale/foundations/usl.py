@@ -113,6 +113,7 @@ def _fit(n: Array, x: Array) -> UslFit:
 
     scale = float(np.max(x))
     y = x / scale
+    finite("fit_usl", (n - 1) ** 2 * n / y)
     # n/X is a quadratic in n - 1: its straight least squares is where the true one starts
     start = np.polynomial.polynomial.polyfit(n - 1, n / y, 2, full=True)[0]  # full: without a warning
     gain = 1 / start[0] if start[0] > 0 else float(np.max(y / n))
