@@ -134,7 +134,7 @@ def test_exact_numbers_stay_exact():
     assert speedup(Fraction(1, 3), sp.Integer(2)) == sp.Rational(6, 5)
 
 
-@pytest.mark.parametrize("measured", [3, Fraction(3), np.int64(3)])
+@pytest.mark.parametrize("measured", [3, Fraction(3), np.int64(3), np.array(3)])
 def test_integers_beside_sympy_stay_exact(measured):
     assert karp_flatt(measured, sp.Integer(4)) == sp.Rational(1, 9)
 

@@ -251,6 +251,10 @@ def test_same_seed_same_run():
             lambda: limits.simulate_mining(1, 1, blocks=10**29, runs=1, rng=np.random.default_rng(1)),
             "simulate_mining: blocks must be an integer in 2 ... 2000000, got 1000",
         ),
+        (
+            lambda: limits.simulate_mining(1, 1, blocks=2, runs=10**6, rng=np.random.default_rng(1)),
+            "simulate_mining: runs must be an integer in 1 ... 100000, got 1000000",
+        ),
         (lambda: limits.growth_rate(sp.true, 1), "growth_rate: block_rate must be a number"),
         (lambda: limits.best_fan_out(-1, 1), "best_fan_out: link_latency"),
         (lambda: limits.best_fan_out(1e308, 1e-308), "best_fan_out: the result must be finite"),

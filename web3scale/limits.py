@@ -305,7 +305,7 @@ def simulate_mining(
     propagation_delay: One[Seconds],
     *,
     blocks: Annotated[int, Whole(2, MOST_BLOCKS)],
-    runs: Annotated[int, Whole(1, MOST_BLOCKS)],
+    runs: Annotated[int, Whole(1, 10**5)],
     rng: np.random.Generator,
 ) -> MiningRun:
     """Simulate many small miners, each of whom learns of a block a fixed time after it was found.
