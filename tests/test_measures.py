@@ -145,6 +145,8 @@ def test_customers_and_think_time_refused(bad):
 def test_bounds_must_be_finite():
     with pytest.raises(DomainError, match=r"^throughput_bound: the result must be finite"):
         throughput_bound([1e-310], [1.0, 1e10])
+    with pytest.raises(DomainError, match=r"^throughput_bound: the result must be finite"):
+        throughput_bound([1e308, 1e308], 3)  # was 0
     with pytest.raises(DomainError, match=r"^saturation_customers: the result must be finite"):
         saturation_customers([1e-310], 1e300)
 

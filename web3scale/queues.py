@@ -301,7 +301,7 @@ def simulate_closed(
     every = np.arange(runs)
     clock, done = np.zeros(runs), np.zeros(runs)
     with np.errstate(all="ignore"):
-        rates = finite(where, 1 / times)
+        rates = 1 / times
         for step in range(steps):
             active = np.where(alone, here, here > 0) * rates
             total = active.sum(axis=1)
