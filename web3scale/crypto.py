@@ -281,7 +281,8 @@ def _are_digests(*values: object) -> bool:
 
 
 def _is_path(proof: object) -> bool:
-    return isinstance(proof, (tuple, list)) and _are_digests(*proof)
+    # exactly a tuple or a list: of a subclass, iterating may do anything
+    return (type(proof) is tuple or type(proof) is list) and _are_digests(*proof)
 
 
 def _are_sizes(*values: object) -> bool:

@@ -83,6 +83,7 @@ PositiveShare = Annotated[Number, Quantity("1", high=1.0, open="low")]
 InnerShare = Annotated[Number, Quantity("1", high=1.0, open="low high")]
 Minority = Annotated[Number, Quantity("1", high=0.5, open="high")]
 Count = Annotated[Number, Quantity("1", low=1.0)]
+Degree = Annotated[Number, Quantity("1", low=2.0)]
 CountAboveOne = Annotated[Number, Quantity("1", low=1.0, open="low")]
 Ratio = Annotated[Number, Quantity("1")]
 PositiveRatio = Annotated[Number, Quantity("1", open="low")]
@@ -95,6 +96,10 @@ PositiveBytes = Annotated[Number, Quantity("byte", open="low")]
 PositiveDataRate = Annotated[Number, Quantity("byte/s", open="low")]
 PositiveGas = Annotated[Number, Quantity("gas", open="low")]
 Money = Annotated[Number, Quantity("money")]
+PositiveCostRate = Annotated[Number, Quantity("money/s", open="low")]
+Productivity = Annotated[Number, Quantity("1/money")]
+Power = Annotated[Number, Quantity("1/s^2")]
+SecondsPerByte = Annotated[Number, Quantity("s/byte")]
 
 
 def checked(where: str, name: str, value: Any, kind: Any) -> Any:
@@ -126,6 +131,17 @@ def checked(where: str, name: str, value: Any, kind: Any) -> Any:
     except (TypeError, ValueError, OverflowError):
         pass
     raise DomainError(f"{where}: {name} must be {described(kind)}, got {shown(value)}")
+
+
+def finite(where: str, value: Any) -> Any:
+    """Return a result, `value`, of `where`, once all of it is finite: no argument was too large or too small for it.
+
+    >>> finite("throughput_bound", 3.5)
+    3.5
+    """
+    if not np.all(np.isfinite(value)):
+        raise DomainError(f"{where}: the result must be finite, got {shown(value)}")
+    return value
 
 
 @cache
@@ -209,11 +225,10 @@ def _is_a(value: object, kind: Any) -> bool:
         return value is None
     if isinstance(kind, TypeVar):  # of a generic record: another record, whole
         return hasattr(type(value), "__dataclass_fields__") and _is_a(value, type(value))
-    if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
+    if kind is Any or not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
         return True  # Any, or whoever answers: its answers are looked at instead
-    if names := getattr(
-        kind, "__dataclass_fields__", None
-    ):  # a record: no subclass that says otherwise, nothing missing
+    names = getattr(kind, "__dataclass_fields__", None)
+    if names is not None:  # a record: no subclass that says otherwise, and nothing missing
         return type(value) is kind and all(hasattr(value, name) for name in names)
     return isinstance(value, kind)
 
