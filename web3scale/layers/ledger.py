@@ -169,6 +169,7 @@ class Ledger:
         self._nonce = [(nonces or {}).get(account, 0) for account in opening]
         self._index = {account: i for i, account in enumerate(opening)}
         self._held: set[bytes] = set()  # accounts that spend nothing until what they wait for is decided
+        self._closed: set[bytes] = set()  # accounts of contracts that no transfer may pay
         self._contracts: set[bytes] = set()
         self._tree = MerkleTree(account_leaf(*self._state(i)) for i in range(len(opening)))
         self._dirty: set[int] = set()  # accounts whose leaf in the tree is older than their state
@@ -244,6 +245,13 @@ class Ledger:
                 "transfer: balance must cover amounts and fee", balance=self._balance[index], cost=order.cost
             )
 
+    def check_recipients(self, recipients: Iterable[bytes]) -> None:
+        """Check that all `recipients` may be paid by a transfer."""
+        for recipient in recipients:
+            self._at(recipient)
+            if recipient in self._closed:
+                raise Rejected("transfer: recipient must take transfers", recipient=recipient)
+
     def apply(self, transfer: Signed[Transfer]) -> Receipt:
         """Append a block of one transfer, and return its receipt."""
         return self.apply_block([transfer]).receipts[0]
@@ -270,11 +278,11 @@ class Ledger:
     def _apply(self, order: Transfer) -> Rejected | None:
         try:
             self.check_state(order)
-            for recipient, _ in order.payments:
-                self._at(recipient)
+            payments = dict(order.payments)
+            self.check_recipients(payments)
         except Rejected as refusal:
             return refusal
-        self._charge(order, dict(order.payments))
+        self._charge(order, payments)
         return None
 
     # For the rules of the chain itself: a stranger has no way to call these
