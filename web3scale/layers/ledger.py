@@ -9,7 +9,7 @@ for: its rules, and nothing else, move its money. Algorithm 3.1 of the book. Sou
 (accounts, nonces); RFC 6962 (the tree).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nacl.signing import SigningKey
@@ -124,12 +124,12 @@ def check_form(transfer: Signed[Transfer], chain: str) -> None:
     order = transfer.body
     if order.chain != chain:
         raise Rejected("transfer: chain must be this one", chain=order.chain, this=chain)
-    recipients = {recipient for recipient, _ in order.payments}
-    if not 0 < len(order.payments) == len(recipients):
-        raise Rejected("transfer: recipients must be one or more, all different", recipients=len(recipients))
-    if order.sender in recipients:
+    paid = dict(order.payments)
+    if not 0 < len(order.payments) == len(paid):
+        raise Rejected("transfer: recipients must be one or more, all different", recipients=len(paid))
+    if order.sender in paid:
         raise Rejected("transfer: sender and recipient must differ", sender=order.sender)
-    if any(amount == 0 for _, amount in order.payments):
+    if 0 in paid.values():
         raise Rejected("transfer: amounts must be positive", amount=0)
     if not transfer.holds(Transfer, [order.sender]):
         raise Rejected("transfer: the sender must sign exactly this", sender=order.sender)
@@ -171,6 +171,7 @@ class Ledger:
         self._held: set[bytes] = set()  # accounts that spend nothing until what they wait for is decided
         self._closed: set[bytes] = set()  # accounts of contracts that no transfer may pay
         self._contracts: set[bytes] = set()
+        self._keeps: Callable[[bytes], bool] = lambda account: True  # whose accounts: on a shard, not everybody's
         self._tree = MerkleTree(account_leaf(*self._state(i)) for i in range(len(opening)))
         self._dirty: set[int] = set()  # accounts whose leaf in the tree is older than their state
 
@@ -178,9 +179,10 @@ class Ledger:
         return self._names[index], self._balance[index], self._nonce[index]
 
     def _at(self, account: bytes) -> int:
-        if account not in self._index:
+        index = self._index.get(account)
+        if index is None:
             raise Rejected("ledger: account must be open", account=account)
-        return self._index[account]
+        return index
 
     def __contains__(self, account: object) -> bool:
         return account in self._index
@@ -227,6 +229,7 @@ class Ledger:
     def open(self, account: bytes) -> None:
         """Open an account with nothing in it."""
         require(account not in self._index, "ledger: account must be new", account=account)
+        require(account in self._contracts or self._keeps(account), "ledger: account must lie here", account=account)
         self._index[account] = len(self._names)
         self._names.append(account)
         self._balance.append(0)
@@ -303,14 +306,13 @@ class Ledger:
             raise Rejected("ledger: balance must cover the amount", balance=self._balance[start], amount=amount)
         self._balance[start] -= amount
         self._balance[end] += amount
-        self._dirty.add(start)
-        self._dirty.add(end)
+        self._dirty.update((start, end))
 
     def _contract(self, name: str) -> bytes:
         """Give out the account of a contract, once: two contracts with one account would pay twice for one promise."""
         account = contract_account(self.chain, name)
         require(account not in self._contracts, "ledger: a chain has one contract of a name", name=name)
+        self._contracts.add(account)
         if account not in self:
             self.open(account)
-        self._contracts.add(account)
         return account
