@@ -179,8 +179,7 @@ class Ledger:
         return self._names[index], self._balance[index], self._nonce[index]
 
     def _at(self, account: bytes) -> int:
-        index = self._index.get(account)
-        if index is None:
+        if (index := self._index.get(account)) is None:
             raise Rejected("ledger: account must be open", account=account)
         return index
 
