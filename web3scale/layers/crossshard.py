@@ -22,7 +22,6 @@ from web3scale.message import Signed
 from web3scale.quantities import Whole, validated
 
 Shards = Annotated[int, Whole(1, 1024)]
-Payments = Mapping[bytes, int]  # to the recipients on one shard
 
 
 @validated
@@ -46,6 +45,7 @@ class Shard:
     0
     """
 
+    @validated
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.clearing = ledger._contract("clearing")
@@ -53,9 +53,10 @@ class Shard:
         self.epoch = self.visits = 0
         self.locked: dict[Signed[Transfer], int] = {}
         self.decided: dict[Signed[Transfer], int] = {}
-        self.prepared: dict[Signed[Transfer], Payments] = {}
+        self.prepared: dict[Signed[Transfer], Mapping[bytes, int]] = {}
         self.recovered: list[Receipt] = []
 
+    @validated
     def fence(self, epoch: int, visits: int = 0) -> None:
         """Take no more writes of a smaller epoch. Every other write on a shard begins with this."""
         self.visits += visits
@@ -68,22 +69,25 @@ class Shard:
         if refusal := self.ledger.apply(transfer).refusal:
             raise refusal
 
-    def lock(self, epoch: int, transfer: Signed[Transfer], payments: Payments) -> None:
+    @validated
+    def lock(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Check a transfer, and hold its sender's account for it: phase one at home."""
         self.fence(epoch, visits=1)
         check_form(transfer, self.ledger.chain)
-        self.ledger.check_state(transfer.body)
-        self.ledger.check_recipients(payments)
+        self.ledger._check_state(transfer.body)
+        self.ledger._check_recipients(payments)
         self.ledger._held.add(transfer.body.sender)  # nothing else on the chain spends from it meanwhile
         self.locked[transfer] = epoch
 
-    def prepare(self, epoch: int, transfer: Signed[Transfer], payments: Payments) -> None:
+    @validated
+    def prepare(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Promise to pay the recipients kept here: phase one elsewhere."""
         self.fence(epoch, visits=1)
-        self.ledger.check_recipients(payments)
+        self.ledger._check_recipients(payments)
         self.prepared[transfer] = payments
 
-    def decide(self, epoch: int, transfer: Signed[Transfer], payments: Payments) -> None:
+    @validated
+    def decide(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Charge the sender, pay the recipients kept here, release the lock: from here on the transfer has happened."""
         self.fence(epoch, visits=1)
         order = transfer.body
@@ -93,18 +97,21 @@ class Shard:
         self.ledger._charge(order, {**payments, self.clearing: elsewhere})
         self.decided[transfer] = self.locked.pop(transfer)
 
+    @validated
     def commit(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Pay the recipients kept here; a second time changes nothing."""
         self.fence(epoch, visits=1)
         for recipient, amount in self.prepared.pop(transfer, {}).items():
             self.ledger._move(self.clearing, recipient, amount)
 
+    @validated
     def close(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Forget a decision that all others have followed: bookkeeping at home, and no visit."""
         self.fence(epoch)
         if self.decided.pop(transfer, epoch) < epoch:
             self.recovered.append(Receipt(transfer, None))
 
+    @validated
     def abort(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Forget the promise or release the lock; a second time changes nothing."""
         self.fence(epoch, visits=1)
@@ -131,6 +138,12 @@ class ShardedLedger:
     ['locked at 0', 'prepared at 3', 'decided at 0', 'committed at 3', 'closed at 0']
     >>> sharded.balance(public_key(bob)), sharded.in_flight, sharded.total
     (7, 0, 10)
+    >>> sharded.apply(sign_transfer(bob, "main", {FEES: 2}, fee=0, nonce=1)).accepted  # on one shard
+    True
+    >>> next(sharded.steps(sign_transfer(alice, "main", {public_key(bob): 1}, fee=0, nonce=2)))  # and then a crash
+    'locked at 0'
+    >>> list(sharded.recover())
+    ['fenced at 0', 'fenced at 1', 'fenced at 2', 'fenced at 3', 'aborted at 3', 'aborted at 0']
     """
 
     @validated
@@ -138,46 +151,38 @@ class ShardedLedger:
         clearing = contract_account(chain, "clearing")
         if clearing in balances:
             raise DomainError("ShardedLedger: balances must leave the clearing accounts to the shards")
-        openings = [{clearing: sum(balances.values())} for _ in range(shards)]
+        supply = sum(balances.values())
+        openings = [{clearing: supply} for _ in range(shards)]
         for account, amount in balances.items():
             openings[shard_of(account, shards)][account] = amount
         self.shards = [Shard(Ledger(chain, opening)) for opening in openings]
         for at, shard in enumerate(self.shards):  # or one order could be carried out on two shards
             shard.ledger._keeps = lambda account, at=at: shard_of(account, shards) == at  # type: ignore[misc]
-        self._start = self._cleared
+        self._start = shards * supply
 
     def home(self, account: bytes) -> Shard:
         """The shard that keeps an account, or would keep it."""
         return self.shards[shard_of(account, len(self.shards))]
 
+    @validated
     def balance(self, account: bytes) -> int:
         """What an account holds, base units; for `FEES`, on all shards."""
         return sum(s.ledger.balance(account) for s in (self.shards if account == FEES else [self.home(account)]))
 
     @property
-    def _cleared(self) -> int:
-        return sum(shard.ledger.balance(shard.clearing) for shard in self.shards)
-
-    @property
     def in_flight(self) -> int:
         """What senders have paid and recipients elsewhere have not received: zero when nothing is pending."""
-        return self._cleared - self._start
+        return sum(shard.ledger.balance(shard.clearing) for shard in self.shards) - self._start
 
     @property
     def total(self) -> int:
-        """All balances but those of the clearing accounts, and what is in flight: constant, since every ledger's is."""
-        return sum(shard.ledger.total for shard in self.shards) - self._cleared + self.in_flight
+        """What customers hold and what is in flight: all balances, less what the clearing accounts held at the start.
 
-    @property
-    def visits(self) -> list[int]:
-        """Visits that each shard has served."""
-        return [shard.visits for shard in self.shards]
+        It is constant since each ledger's total is; the number that could go wrong is `in_flight`.
+        """
+        return sum(shard.ledger.total for shard in self.shards) - self._start
 
-    @property
-    def recovered(self) -> list[Receipt]:
-        """One for each transfer that a recovery settled, for whoever sent it and lost the coordinator."""
-        return [receipt for shard in self.shards for receipt in shard.recovered]
-
+    @validated
     def touched(self, order: Transfer) -> dict[int, dict[bytes, int]]:
         """The shards that a transfer touches, home first, and the payments on each."""
         places: dict[int, dict[bytes, int]] = {shard_of(order.sender, len(self.shards)): {}}
@@ -189,8 +194,8 @@ class ShardedLedger:
     def steps(self, transfer: Signed[Transfer]) -> Iterator[str]:
         """Carry a transfer out, and yield after each write on one shard: a crash may come after any of them.
 
-        If a shard refuses the transfer, it is aborted on all, nothing has changed, and the refusal is raised. What a
-        shard refuses to a coordinator that slept through a recovery says nothing of the transfer: see `recovered`.
+        If a shard refuses the transfer, it is aborted on all, nothing has changed, and the refusal is raised. What it
+        refuses to a coordinator that slept through a recovery says nothing of the transfer: see `recovered` at home.
         """
         epoch = self.shards[0].epoch
         (home, mine), *others = self.touched(transfer.body).items()

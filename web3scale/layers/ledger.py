@@ -235,25 +235,6 @@ class Ledger:
         self._nonce.append(0)
         self._tree.append(account_leaf(account, 0, 0))
 
-    def check_state(self, order: Transfer) -> None:
-        """Check a transfer against the sender's account."""
-        index = self._at(order.sender)
-        if order.sender in self._held:
-            raise Rejected("transfer: sender must have no other transfer under way", sender=order.sender)
-        if order.nonce != self._nonce[index] + 1:
-            raise Rejected("transfer: nonce must be the next", nonce=order.nonce, next=self._nonce[index] + 1)
-        if order.cost > self._balance[index]:
-            raise Rejected(
-                "transfer: balance must cover amounts and fee", balance=self._balance[index], cost=order.cost
-            )
-
-    def check_recipients(self, recipients: Iterable[bytes]) -> None:
-        """Check that all `recipients` may be paid by a transfer."""
-        for recipient in recipients:
-            self._at(recipient)
-            if recipient in self._closed:
-                raise Rejected("transfer: recipient must take transfers", recipient=recipient)
-
     def apply(self, transfer: Signed[Transfer]) -> Receipt:
         """Append a block of one transfer, and return its receipt."""
         return self.apply_block([transfer]).receipts[0]
@@ -279,15 +260,34 @@ class Ledger:
 
     def _apply(self, order: Transfer) -> Rejected | None:
         try:
-            self.check_state(order)
+            self._check_state(order)
             payments = dict(order.payments)
-            self.check_recipients(payments)
+            self._check_recipients(payments)
         except Rejected as refusal:
             return refusal
         self._charge(order, payments)
         return None
 
     # For the rules of the chain itself: a stranger has no way to call these
+
+    def _check_state(self, order: Transfer) -> None:
+        """Check a transfer against the sender's account."""
+        index = self._at(order.sender)
+        if order.sender in self._held:
+            raise Rejected("transfer: sender must have no other transfer under way", sender=order.sender)
+        if order.nonce != self._nonce[index] + 1:
+            raise Rejected("transfer: nonce must be the next", nonce=order.nonce, next=self._nonce[index] + 1)
+        if order.cost > self._balance[index]:
+            raise Rejected(
+                "transfer: balance must cover amounts and fee", balance=self._balance[index], cost=order.cost
+            )
+
+    def _check_recipients(self, recipients: Iterable[bytes]) -> None:
+        """Check that all `recipients` may be paid by a transfer."""
+        for recipient in recipients:
+            self._at(recipient)
+            if recipient in self._closed:
+                raise Rejected("transfer: recipient must take transfers", recipient=recipient)
 
     def _charge(self, order: Transfer, payments: Mapping[bytes, int]) -> None:
         """Carry out a transfer that was checked: the nonce, the fee, and the payments."""

@@ -12,10 +12,12 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 
+from web3scale.errors import DomainError
 from web3scale.formula import formula
 from web3scale.quantities import Array, Count, PositiveRate, Rate, Share, Whole, validated
 
-AtLeastOne = Annotated[int, Whole(1)]
+Few = Annotated[int, Whole(1, 1024)]
+LARGEST = 10**7  # places to draw, all runs together: more would fill the memory
 
 
 @formula(shards="k", accounts="m")
@@ -91,20 +93,22 @@ class Workload:
 
 @validated
 def simulate_workload(
-    shards: Annotated[int, Whole(1, 1024)],
-    accounts: AtLeastOne,
-    visits: AtLeastOne,
+    shards: Few,
+    accounts: Few,
+    visits: Few,
     *,
-    transactions: AtLeastOne,
-    runs: AtLeastOne,
+    transactions: Annotated[int, Whole(1)],
+    runs: Annotated[int, Whole(1)],
     rng: np.random.Generator,
 ) -> Workload:
-    """Draw transactions whose accounts lie on random shards, and count.
+    """Draw transactions whose accounts lie on random shards, and count: ten million accounts at most.
 
     >>> run = simulate_workload(4, 2, 2, transactions=10_000, runs=1, rng=np.random.default_rng(1))
     >>> round(float(run.cross_share[0]), 2)  # theory: 0.75
     0.75
     """
+    if runs * transactions * accounts > LARGEST:
+        raise DomainError(f"simulate_workload: runs times transactions times accounts must be at most {LARGEST}")
     places = np.sort(rng.integers(shards, size=(runs, transactions, accounts)), axis=2)
     first = np.ones(places.shape, dtype=bool)  # whether an account is the first of its transaction on its shard
     first[:, :, 1:] = places[:, :, 1:] != places[:, :, :-1]
