@@ -9,7 +9,7 @@ for: its rules, and nothing else, move its money. Algorithm 3.1 of the book. Sou
 (accounts, nonces); RFC 6962 (the tree).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from nacl.signing import SigningKey
@@ -124,12 +124,12 @@ def check_form(transfer: Signed[Transfer], chain: str) -> None:
     order = transfer.body
     if order.chain != chain:
         raise Rejected("transfer: chain must be this one", chain=order.chain, this=chain)
-    recipients = {recipient for recipient, _ in order.payments}
-    if not 0 < len(order.payments) == len(recipients):
-        raise Rejected("transfer: recipients must be one or more, all different", recipients=len(recipients))
-    if order.sender in recipients:
+    paid = dict(order.payments)
+    if not 0 < len(order.payments) == len(paid):
+        raise Rejected("transfer: recipients must be one or more, all different", recipients=len(paid))
+    if order.sender in paid:
         raise Rejected("transfer: sender and recipient must differ", sender=order.sender)
-    if any(amount == 0 for _, amount in order.payments):
+    if 0 in paid.values():
         raise Rejected("transfer: amounts must be positive", amount=0)
     if not transfer.holds(Transfer, [order.sender]):
         raise Rejected("transfer: the sender must sign exactly this", sender=order.sender)
@@ -169,7 +169,9 @@ class Ledger:
         self._nonce = [(nonces or {}).get(account, 0) for account in opening]
         self._index = {account: i for i, account in enumerate(opening)}
         self._held: set[bytes] = set()  # accounts that spend nothing until what they wait for is decided
+        self._closed: set[bytes] = set()  # accounts of contracts that no transfer may pay
         self._contracts: set[bytes] = set()
+        self._keeps: Callable[[bytes], bool] = lambda account: True  # whose accounts: on a shard, not everybody's
         self._tree = MerkleTree(account_leaf(*self._state(i)) for i in range(len(opening)))
         self._dirty: set[int] = set()  # accounts whose leaf in the tree is older than their state
 
@@ -177,9 +179,9 @@ class Ledger:
         return self._names[index], self._balance[index], self._nonce[index]
 
     def _at(self, account: bytes) -> int:
-        if account not in self._index:
+        if (index := self._index.get(account)) is None:
             raise Rejected("ledger: account must be open", account=account)
-        return self._index[account]
+        return index
 
     def __contains__(self, account: object) -> bool:
         return account in self._index
@@ -226,23 +228,12 @@ class Ledger:
     def open(self, account: bytes) -> None:
         """Open an account with nothing in it."""
         require(account not in self._index, "ledger: account must be new", account=account)
+        require(account in self._contracts or self._keeps(account), "ledger: account must lie here", account=account)
         self._index[account] = len(self._names)
         self._names.append(account)
         self._balance.append(0)
         self._nonce.append(0)
         self._tree.append(account_leaf(account, 0, 0))
-
-    def check_state(self, order: Transfer) -> None:
-        """Check a transfer against the sender's account."""
-        index = self._at(order.sender)
-        if order.sender in self._held:
-            raise Rejected("transfer: sender must have no other transfer under way", sender=order.sender)
-        if order.nonce != self._nonce[index] + 1:
-            raise Rejected("transfer: nonce must be the next", nonce=order.nonce, next=self._nonce[index] + 1)
-        if order.cost > self._balance[index]:
-            raise Rejected(
-                "transfer: balance must cover amounts and fee", balance=self._balance[index], cost=order.cost
-            )
 
     def apply(self, transfer: Signed[Transfer]) -> Receipt:
         """Append a block of one transfer, and return its receipt."""
@@ -269,15 +260,34 @@ class Ledger:
 
     def _apply(self, order: Transfer) -> Rejected | None:
         try:
-            self.check_state(order)
-            for recipient, _ in order.payments:
-                self._at(recipient)
+            self._check_state(order)
+            payments = dict(order.payments)
+            self._check_recipients(payments)
         except Rejected as refusal:
             return refusal
-        self._charge(order, dict(order.payments))
+        self._charge(order, payments)
         return None
 
     # For the rules of the chain itself: a stranger has no way to call these
+
+    def _check_state(self, order: Transfer) -> None:
+        """Check a transfer against the sender's account."""
+        index = self._at(order.sender)
+        if order.sender in self._held:
+            raise Rejected("transfer: sender must have no other transfer under way", sender=order.sender)
+        if order.nonce != self._nonce[index] + 1:
+            raise Rejected("transfer: nonce must be the next", nonce=order.nonce, next=self._nonce[index] + 1)
+        if order.cost > self._balance[index]:
+            raise Rejected(
+                "transfer: balance must cover amounts and fee", balance=self._balance[index], cost=order.cost
+            )
+
+    def _check_recipients(self, recipients: Iterable[bytes]) -> None:
+        """Check that all `recipients` may be paid by a transfer."""
+        for recipient in recipients:
+            self._at(recipient)
+            if recipient in self._closed:
+                raise Rejected("transfer: recipient must take transfers", recipient=recipient)
 
     def _charge(self, order: Transfer, payments: Mapping[bytes, int]) -> None:
         """Carry out a transfer that was checked: the nonce, the fee, and the payments."""
@@ -295,14 +305,13 @@ class Ledger:
             raise Rejected("ledger: balance must cover the amount", balance=self._balance[start], amount=amount)
         self._balance[start] -= amount
         self._balance[end] += amount
-        self._dirty.add(start)
-        self._dirty.add(end)
+        self._dirty.update((start, end))
 
     def _contract(self, name: str) -> bytes:
         """Give out the account of a contract, once: two contracts with one account would pay twice for one promise."""
         account = contract_account(self.chain, name)
         require(account not in self._contracts, "ledger: a chain has one contract of a name", name=name)
+        self._contracts.add(account)
         if account not in self:
             self.open(account)
-        self._contracts.add(account)
         return account
