@@ -64,27 +64,25 @@ class Terms:
     def check(self, state: "State") -> None:
         """Check that a state is of this channel, and shares out what was deposited: no more, no less."""
         require(state.channel == self.channel, "state: channel must be this one", channel=state.channel)
-        balanced = sum(state.balances) == sum(self.deposits)
-        require(balanced, "state: balances must add up to the deposits", balances=state.balances)
+        held, shared = sum(self.deposits), sum(state.balances)
+        require(shared == held, "state: balances must add up to the deposits", balances=shared, deposits=held)
 
     def check_signed(self, state: "Signed[State]") -> None:
-        """Check a state, and that both have signed it."""
+        """Check a state, and that two different participants have signed it."""
         self.check(state.body)
         require(state.holds(State, self.participants), "state: both participants must sign it")
 
     def check_opening(self, opening: "Signed[State]", height: int) -> None:
         """Check that before anything is locked, both have signed a state that gives each its money back."""
-        require(len(set(self.participants)) == 2, "open: participants must differ")
         require(self.challenge_blocks > 0, "open: challenge period must be a block or more")
         require(height < self.open_before, "open: it must come in time", height=height, before=self.open_before)
         self.check_signed(opening)
         require(opening.body == self.opening, "open: state 0 must return the deposits", sequence=opening.body.sequence)
 
     def check_revocation(self, evidence: "Signed[Revocation]") -> None:
-        """Check that a revocation is of this channel, and signed by the party that revokes."""
+        """Check that a revocation is of this channel, and signed by the party it names."""
         body = evidence.body
         require(body.channel == self.channel, "revocation: channel must be this one", channel=body.channel)
-        require(body.party in self.participants, "revocation: party must take part", party=body.party)
         require(evidence.holds(Revocation, [body.party]), "revocation: its party must sign it", party=body.party)
 
 
@@ -156,8 +154,7 @@ class Channel:
 
     def shows_breach(self, revocation: Revocation) -> bool:
         """Whether the party that revoked has posted a state which the revocation covers."""
-        posted = (p.state.body.sequence for p in self.postings if p.party == revocation.party)
-        return any(sequence <= revocation.sequence for sequence in posted)
+        return any(p.party == revocation.party and p.state.body.sequence <= revocation.sequence for p in self.postings)
 
     def post(self, order: Signed[Posting], height: int) -> "Channel":
         """Close with a state, alone; or challenge the posted one with a newer one. The deadline stays."""
@@ -168,16 +165,15 @@ class Channel:
         require(order.holds(Posting, [party]), "post: poster must sign it", party=party)
         if self.deadline is None:
             return replace(self, postings=(posting,), deadline=height + self.terms.challenge_blocks)
-        timely = self.is_challengeable(height)
-        require(timely, "challenge: it must come before the deadline", height=height, deadline=self.deadline)
+        require(self.is_challengeable(height), "challenge: it must be in time", height=height, deadline=self.deadline)
         posted, sequence = self.postings[-1].state.body.sequence, posting.state.body.sequence
         require(sequence > posted, "challenge: state must be newer than the posted", sequence=sequence, posted=posted)
         return replace(self, postings=(*self.postings, posting))
 
     def punish(self, evidence: Signed[Revocation], height: int) -> "Channel":
         """Take the balance of a party that has posted what it revoked."""
-        party, timely = evidence.body.party, self.is_challengeable(height)
-        require(timely, "punish: it must come between posting and deadline", height=height, deadline=self.deadline)
+        party = evidence.body.party
+        require(self.is_challengeable(height), "punish: it must be in time", height=height, deadline=self.deadline)
         self.terms.check_revocation(evidence)
         require(self.shows_breach(evidence.body), "punish: party must have posted what it revoked", party=party)
         require(party not in self.punished, "punish: once only", party=party)
@@ -193,9 +189,8 @@ class Channel:
     def settle(self, height: int) -> "Channel":
         """Pay by the newest posted state once the challenge period is over."""
         require(self.payouts is None, "settle: channel must not be paid out")
-        require(self.deadline is not None, "settle: a state must be posted first")
-        over = not self.is_challengeable(height)
-        require(over, "settle: the challenge period must be over", height=height, deadline=self.deadline)
+        over = self.deadline is not None and height >= self.deadline
+        require(over, "settle: a state must be posted, and the deadline past", height=height, deadline=self.deadline)
         return replace(self, payouts=self.final_payouts)
 
     @property
@@ -322,7 +317,8 @@ class ChannelParty:
     def keep(self, evidence: Signed[Revocation]) -> None:
         """Remember the other's revocation, if it is the latest."""
         self.terms.check_revocation(evidence)
-        require(evidence.body.party != self.public, "party: revocation must be the other's")
+        others = set(self.terms.participants) - {self.public}
+        require(evidence.body.party in others, "party: revocation must be the other's", party=evidence.body.party)
         if self.evidence is None or self.evidence.body.sequence < evidence.body.sequence:
             self.evidence = evidence
 
@@ -342,27 +338,25 @@ class ChannelParty:
     @validated
     def watch(self, contract: ChannelContract) -> None:
         """Look at the chain: punish what was revoked, challenge what is old, and sign no more if anything is posted."""
-        record, height = contract.record(self.terms.channel), contract.ledger.height
+        record = contract.record(self.terms.channel)
         if self.newest is None:
             self.complete(record.opened)
         self.leaving |= record.deadline is not None or record.payouts is not None
-        if not record.is_challengeable(height):
-            return
-        known = self.evidence
-        if known is not None and known.body.party not in record.punished and record.shows_breach(known.body):
-            contract.punish(known)
-        if record.postings[-1].state.body.sequence < self.held.body.sequence:
-            contract.post(self.posting())
+        if record.is_challengeable(contract.ledger.height):
+            known = self.evidence
+            if known is not None and known.body.party not in record.punished and record.shows_breach(known.body):
+                contract.punish(known)
+            if record.postings[-1].state.body.sequence < self.held.body.sequence:
+                contract.post(self.posting())
 
 
 @validated
 def update_together(parties: tuple[ChannelParty, ChannelParty], state: State) -> Signed[State]:
     """Let both sign a state, then revoke what was before: for two who keep to the rules. A refusal leaves no trace."""
-    names = tuple(party.public for party in parties)
-    require(names == parties[0].terms.participants, "update: parties must be the participants, in their order")
+    first, second = parties
+    require((first.public, second.public) == first.terms.participants, "update: both must take part, in their order")
     for party in parties:
         party.check_next(state)
-    first, second = parties
     whole = Signed(state, (first.sign(state), second.sign(state)))
     for party, other in (first, second), (second, first):
         if revocation := party.complete(whole):
@@ -407,5 +401,4 @@ def break_even_payments(
     >>> break_even_payments(150, 180, 0, 1_000_000, 0, 140, 30)
     3.0
     """
-    fixed = open_cost + close_cost + interest_rate * locked * lifetime
-    return fixed / sp.Max(onchain_cost - offchain_cost, 0)
+    return (open_cost + close_cost + interest_rate * locked * lifetime) / sp.Max(onchain_cost - offchain_cost, 0)
