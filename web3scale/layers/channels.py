@@ -8,23 +8,6 @@ number: a party that has posted one of them is *punished*, and its balance goes 
 First the rules, from what the chain knows to what it knows next: a refused step has changed nothing. Then the contract,
 whose account holds the money, and a party that keeps to the algorithm. Time is the height of the chain: nobody states
 it. Source: Poon and Dryja (2016), The Bitcoin Lightning Network.
-
->>> from web3scale.crypto import example_key
->>> keys = example_key("Alice"), example_key("Bob")
->>> alice, bob = map(public_key, keys)
->>> main = Ledger("main", {alice: 10, bob: 10})
->>> contract = ChannelContract(main)
->>> terms = Terms("main", (alice, bob), (6, 4), challenge_blocks=1, open_before=9, nonce=1)
->>> A, B = parties = ChannelParty(keys[0], terms), ChannelParty(keys[1], terms)
->>> old = update_together(parties, terms.opening)
->>> contract.open(terms, old)
->>> new = update_together(parties, next_state(terms, old.body, payer=alice, amount=5))
->>> contract.post(signed(Posting(old, alice), keys[0]))  # Alice would rather have her 6 back
->>> B.watch(contract)  # Bob challenges, and shows that she revoked it
->>> block = main.apply_block()
->>> contract.settle(terms.channel)
->>> contract.record(terms.channel).payouts, main.balance(bob), main.total
-((0, 10), 16, 20)
 """
 
 from dataclasses import dataclass, replace
@@ -97,7 +80,11 @@ class State:
 
 @message
 class Closing:
-    """Pay by this state at once: a message of its own, so that no state stands for it."""
+    """Pay by this state at once: a message of its own, so that no state stands for it.
+
+    >>> digest(Closing(State(b"name", 1, (6, 4)))) == digest(State(b"name", 1, (6, 4)))
+    False
+    """
 
     state: State
 
@@ -139,7 +126,12 @@ def next_state(terms: Terms, state: State, payer: bytes, amount: int) -> State:
 
 @dataclass(frozen=True)
 class Channel:
-    """What the chain knows of a channel. Each rule returns what it knows next, or refuses."""
+    """What the chain knows of a channel. Each rule returns what it knows next, or refuses.
+
+    >>> terms = Terms("main", (b"a", b"b"), (6, 4), challenge_blocks=3, open_before=9, nonce=1)
+    >>> Channel(terms, Signed(terms.opening, ()), deadline=3).is_challengeable(height=3)
+    False
+    """
 
     terms: Terms
     opened: Signed[State]
@@ -352,7 +344,26 @@ class ChannelParty:
 
 @validated
 def update_together(parties: tuple[ChannelParty, ChannelParty], state: State) -> Signed[State]:
-    """Let both sign a state, then revoke what was before: for two who keep to the rules. A refusal leaves no trace."""
+    """Let both sign a state, then revoke what was before: for two who keep to the rules. A refusal leaves no trace.
+
+    >>> from web3scale.crypto import example_key
+    >>> keys = example_key("Alice"), example_key("Bob")
+    >>> alice, bob = map(public_key, keys)
+    >>> main = Ledger("main", {alice: 10, bob: 10})
+    >>> contract = ChannelContract(main)
+    >>> terms = Terms("main", (alice, bob), (6, 4), challenge_blocks=1, open_before=9, nonce=1)
+    >>> A, B = parties = ChannelParty(keys[0], terms), ChannelParty(keys[1], terms)
+    >>> old = update_together(parties, terms.opening)
+    >>> contract.open(terms, old)
+    >>> new = update_together(parties, next_state(terms, old.body, payer=alice, amount=5))
+    >>> contract.post(signed(Posting(old, alice), keys[0]))  # Alice would rather have her 6 back
+    >>> B.watch(contract)  # Bob challenges, and shows that she revoked it
+    >>> B.evidence.body == Revocation(terms.channel, alice, 0), main.apply_block().height
+    (True, 1)
+    >>> contract.settle(terms.channel)
+    >>> contract.record(terms.channel).payouts, main.balance(bob), main.total
+    ((0, 10), 16, 20)
+    """
     first, second = parties
     require((first.public, second.public) == first.terms.participants, "update: both must take part, in their order")
     for party in parties:
