@@ -743,8 +743,8 @@ class _ChannelGame(RuleBasedStateMachine):
     What it has signed and revoked is written down here, as the others see it: not read from its own memory.
     """
 
-    @initialize(deposits=st.tuples(*[st.integers(0, 9)] * 2), at=st.integers(0, 1))
-    def begin(self, deposits, at):
+    @initialize(deposits=st.tuples(*[st.integers(0, 9)] * 2), at=st.integers(0, 1), withheld=st.integers(0, 3))
+    def begin(self, deposits, at, withheld):
         self.at, self.cheat = at, KEYS[1 - at]
         self.ledger = Ledger("main", {ALICE: 10, BOB: 10, MALLORY: 10})
         self.contract = ChannelContract(self.ledger)
@@ -754,6 +754,10 @@ class _ChannelGame(RuleBasedStateMachine):
         self.messages = []  # postings and revocations of the honest one
         self.due = None  # what it had to be paid when it was paid
         self.ask(self.terms.opening)
+        if withheld != 1:
+            self.open(0)
+        if withheld != 2:
+            self.complete(0)
 
     # What the honest one has promised, and was promised
 
@@ -805,6 +809,16 @@ class _ChannelGame(RuleBasedStateMachine):
                 self.honest.sign(state)
             assert inside(self.honest) == before
 
+    @precondition(lambda self: self.honest.newest and not self.honest.leaving)
+    @rule(change=st.integers(-9, 9), keeps=st.booleans(), again=st.integers(-9, 9))
+    def trade(self, change, keeps, again):
+        """Two payments as they should be, but for a cheat that may keep its revocations to itself."""
+        for amount in (change, again):
+            self.propose(amount, 0, 1)
+            self.complete(0)
+            if not keeps:
+                self.hand_over(max(self.revoked, 0), 0)
+
     @rule(pick=st.integers(0, 3))
     def complete(self, pick):
         state, before = self.state(pick), self.honest.newest
@@ -832,15 +846,17 @@ class _ChannelGame(RuleBasedStateMachine):
             with pytest.raises(Rejected):
                 self.honest.keep(evidence)
 
-    @rule()
-    def leave(self):
-        if self.honest.newest is not None:
+    @rule(rarely=st.integers(0, 3))
+    def leave(self, rarely=0):
+        if self.honest.newest is not None and not rarely:
             self.messages.append(self.honest.posting())
             self.attempt(lambda: self.contract.post(self.messages[-1]))
 
     @precondition(lambda self: self.closing is None)
-    @rule()
-    def agree_to_close(self):
+    @rule(rarely=st.integers(0, 3))
+    def agree_to_close(self, rarely):
+        if rarely:
+            return
         pending = [s for s in self.states if self.honest.newest and s.body.sequence > self.honest.newest.body.sequence]
         if pending or self.honest.newest is None:
             with pytest.raises(Rejected):
@@ -860,9 +876,14 @@ class _ChannelGame(RuleBasedStateMachine):
         self.opened = getattr(self, "opened", self.record is not None and not late)
         assert self.opened or self.record is None
 
-    @rule(pick=st.integers(0, 3))
-    def post(self, pick):
+    @rule(pick=st.integers(0, 5), settles=st.booleans(), seen=st.booleans())
+    def post(self, pick, settles, seen):
+        """Perhaps just after the honest one has looked, so that its next look comes as late as it may."""
+        if seen:
+            self.look()
         self.attempt(lambda: self.contract.post(posted(self.cheat, self.state(pick))))
+        if settles:
+            self.settle()
 
     @rule(pick=st.integers(0, 3), how=st.integers(0, 5))
     def forge(self, pick, how):
