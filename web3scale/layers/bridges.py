@@ -2,7 +2,7 @@
 
 A *bridge* has an account on both chains, and no key signs for either: the *escrow* on the main chain holds what is
 locked, the *reserve* on the sidechain all that is not in circulation. A *crossing* is a payment into one of the two: a
-*deposit* into the escrow, or a *withdrawal* into the reserve. A *signer* *attests* a crossing once as many blocks as the
+*deposit* into the escrow or a *withdrawal* into the reserve. A *signer* *attests* a crossing once as many blocks as the
 *finality depth* stand on top. A *proof*, a crossing with enough attestations, pays the same amount out of the other
 account. So *minting* pays from the reserve and *burning* into it: money only moves, and no chain's sum ever changes.
 
