@@ -6,8 +6,7 @@ locked, the *reserve* on the sidechain all that is not in circulation. A *crossi
 *finality depth* stand on top. A *proof*, a crossing with enough attestations, pays the same amount out of the other
 account. So *minting* pays from the reserve and *burning* into it: money only moves, and no chain's sum ever changes.
 
-Definition 3.3 and Algorithm 3.3 of the book. Sources: Zamyatin et al. (2021), Financial Cryptography;
-Rootstock (2018), whose first block has 21 million coins in its bridge's account.
+Definition 3.3 and Algorithm 3.3. Sources: Zamyatin et al. (2021), Financial Cryptography; Rootstock (2018), genesis.
 """
 
 from collections.abc import Collection, Sequence
@@ -112,16 +111,19 @@ class Bridge:
     The bridge makes the sidechain, `side`, with as much money as there is on the main chain, all of it in the reserve.
     Of the signers, `faulty` may do anything; a proof needs `threshold` of them, by default `default_threshold`.
 
-    >>> from web3scale.crypto import example_key
     >>> from web3scale.layers.ledger import sign_transfer
-    >>> alice, signers = example_key("Alice"), [example_key(f"signer {i}") for i in range(4)]
+    >>> alice, *signers = [SigningKey(bytes([i] * 32)) for i in range(5)]
     >>> main = Ledger("main", {public_key(alice): 10})
     >>> bridge = Bridge(main, "side", [public_key(s) for s in signers], faulty=1, finality_depth=0)
     >>> _ = main.apply(sign_transfer(alice, "main", {bridge.escrow: 7}, fee=0, nonce=1))
-    >>> (deposit,) = bridge.deposits
-    >>> bridge.mint(Proof(deposit, tuple(bridge.attest(s, deposit) for s in signers[:3])))
-    >>> bridge.side.balance(public_key(alice)), bridge.locked, bridge.minted, bridge.side.total
-    (7, 7, 7, 10)
+    >>> undone = bridge.reorganise_main(1)
+    >>> _ = main.apply(sign_transfer(alice, "main", {bridge.escrow: 7}, fee=0, nonce=2))
+    >>> prove = lambda crossing: Proof(crossing, tuple(bridge.attest(s, crossing) for s in signers[:3]))
+    >>> bridge.mint(prove(*bridge.deposits))
+    >>> _ = bridge.side.apply(sign_transfer(alice, "side", {bridge.reserve: 2}, fee=0, nonce=1))
+    >>> bridge.release(prove(*bridge.withdrawals))
+    >>> bridge.locked, bridge.minted, main.total, bridge.side.total
+    (5, 5, 10, 10)
     """
 
     @validated
@@ -248,9 +250,7 @@ def sidechain_throughput(
 
 @formula(threshold_share="alpha", compromise="varepsilon")
 def decay_rate(threshold_share: InnerShare, compromise: InnerShare) -> Ratio:
-    """Relative entropy D of two shares: how fast `bridge_failure` falls with each signer. Proposition 3.6 of the book.
-
-    From D = 0 at `compromise` upwards the failure is at most exp(−nD): Chernoff (1952), Ann. Math. Stat. 23.
+    """Relative entropy D of two shares: for α ≥ ε, `bridge_failure` is at most exp(−nD) (Chernoff 1952). Prop. 3.6.
 
     >>> round(decay_rate(2 / 3, 0.05), 3)
     1.378
