@@ -158,7 +158,6 @@ def _next_record(reader: _Reader, accounts: int, signatures: bool) -> Record:
     return Record(sender, nonce, fee, payments, signature)
 
 
-@validated
 def read_record(record: bytes, accounts: int) -> Record:
     """Take a record apart, in a rollup of so many `accounts`; what `encode_record` never writes is `Rejected`.
 

@@ -7,7 +7,7 @@ their paths to the roots. Proposition 3.4 of the book. Source: Kalodner et al. (
 """
 
 from bisect import bisect_right
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
 from typing import Protocol, TypeVar
@@ -94,12 +94,9 @@ def _read(record: bytes, accounts: int) -> Record | None:
         return None
 
 
-def _execute(chain: str, record: Record, before: Mapping[int, State]) -> dict[int, State]:
-    """Execute a record by the ledger's own rules, on the accounts that it touches; a refused one changes nothing."""
-    balances = {name: balance for name, balance, _ in before.values()}
-    ledger = Ledger(chain, balances, {name: nonce for name, _, nonce in before.values()})
-    ledger.apply(record.transfer(lambda index: before[index][0], chain))
-    return {index: (name, ledger.balance(name), ledger.nonce(name)) for index, (name, *_) in before.items()}
+def _copy(chain: str, states: Sequence[State]) -> Ledger:
+    """Make a ledger of a few accounts, or of all."""
+    return Ledger(chain, {name: balance for name, balance, _ in states}, {name: nonce for name, _, nonce in states})
 
 
 @dataclass(frozen=True)
@@ -165,20 +162,21 @@ def replay(ledger: Ledger, records: Sequence[bytes]) -> Trace:
     """
     if not records or ledger._held:  # a rollup holds nothing: its referee would not know
         raise DomainError(f"replay: there must be records and no account held, got {len(records)}, {len(ledger._held)}")
-    now = [ledger._state(index) for index in range(len(ledger))]
-    history = [[(0, balance, nonce)] for _, balance, nonce in now]
-    tree = MerkleTree(account_leaf(*state) for state in now)
-    roots = [tree.root]
+    opening = [ledger._state(index) for index in range(len(ledger))]
+    names = tuple(name for name, *_ in opening)
+    history = [[(0, balance, nonce)] for _, balance, nonce in opening]
+    now = _copy(ledger.chain, opening)
+    roots = [now.root]
     for steps, written in enumerate(records, 1):
-        if record := _read(written, len(now)):
-            after = _execute(ledger.chain, record, {index: now[index] for index in record.touched})
-            changed = {index: state for index, state in after.items() if state != now[index]}
-            for index, (_, balance, nonce) in changed.items():
-                now[index] = changed[index]
-                history[index].append((steps, balance, nonce))
-            tree.update({index: account_leaf(*state) for index, state in changed.items()})
-        roots.append(tree.root)
-    names = tuple(name for name, *_ in now)
+        if record := _read(written, len(names)):
+            transfer = record.transfer(names.__getitem__, now.chain)
+            if not now._refusal_of_form(transfer):
+                now._apply(transfer.body)  # and no block, which would keep every transfer in memory
+            for index in record.touched:
+                _, balance, nonce = now._state(index)
+                if (balance, nonce) != history[index][-1][1:]:
+                    history[index].append((steps, balance, nonce))
+        roots.append(now.root)
     return Trace(ledger.chain, tuple(records), tuple(roots), names, MerkleTree(records), history)
 
 
@@ -210,9 +208,11 @@ def execute_step(claim: Claim, step: int, before: bytes, witness: Witness) -> by
     require(found == places, "witness: accounts must be those that the record touches", shown=found, touched=places)
     if not record:
         return before
-    after = _execute(claim.chain, record, {p.index: (p.account, p.balance, p.nonce) for p in given.accounts})
+    ledger = _copy(claim.chain, [(proof.account, proof.balance, proof.nonce) for proof in given.accounts])
+    names = {proof.index: proof.account for proof in given.accounts}
+    ledger.apply(record.transfer(names.__getitem__, claim.chain))  # by the ledger's own rules
     for proof in given.accounts:
-        leaf = account_leaf(*after[proof.index])
+        leaf = account_leaf(proof.account, ledger.balance(proof.account), ledger.nonce(proof.account))
         changed = root_from_proof(leaf_hash(leaf), proof.index, proof.size, proof.path)
         if changed is None or not verify_account(before, proof):
             raise Rejected("witness: account must be under the root", index=proof.index)
