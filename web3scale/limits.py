@@ -15,41 +15,22 @@ from typing import Annotated
 import numpy as np
 import sympy as sp
 
+from web3scale import quantities as q
 from web3scale.errors import DomainError
 from web3scale.formula import formula
-from web3scale.quantities import (
-    Array,
-    Count,
-    CountAboveOne,
-    Degree,
-    Minority,
-    One,
-    PositiveBytes,
-    PositiveDataRate,
-    PositiveGas,
-    PositiveRate,
-    PositiveRatio,
-    PositiveSeconds,
-    Rate,
-    Ratio,
-    Real,
-    Seconds,
-    SecondsPerByte,
-    Share,
-    Whole,
-    finite,
-    validated,
-)
+from web3scale.quantities import finite, validated
 
 MOST_BLOCKS = 2 * 10**6  # of all runs together: some seconds
-Confirmations = Annotated[int, Whole(0, 10**12)]  # twenty million years of Bitcoin: larger numbers are mistakes
+Confirmations = Annotated[int, q.Whole(0, 10**12)]  # twenty million years of Bitcoin: larger numbers are mistakes
 
 
 # Theorem 2.1: what a block can carry
 
 
 @formula(block_size="B", block_rate="lambda", transaction_size="s")
-def byte_throughput(block_size: PositiveBytes, block_rate: PositiveRate, transaction_size: PositiveBytes) -> Rate:
+def byte_throughput(
+    block_size: q.PositiveBytes, block_rate: q.PositiveRate, transaction_size: q.PositiveBytes
+) -> q.Rate:
     """Throughput if every byte of every block were used: the bound of Theorem 2.1 as the treatise states it.
 
     >>> byte_throughput(1_000_000, 1 / 600, 500)  # Bitcoin before 2017
@@ -59,7 +40,7 @@ def byte_throughput(block_size: PositiveBytes, block_rate: PositiveRate, transac
 
 
 @formula(gas_limit="G", block_rate="lambda", transaction_gas="u")
-def gas_throughput(gas_limit: PositiveGas, block_rate: PositiveRate, transaction_gas: PositiveGas) -> Rate:
+def gas_throughput(gas_limit: q.PositiveGas, block_rate: q.PositiveRate, transaction_gas: q.PositiveGas) -> q.Rate:
     """Throughput if every unit of gas in every block were used.
 
     >>> round(gas_throughput(30_000_000, 1 / 12, 21_000), 1)  # plain transfers only
@@ -69,7 +50,9 @@ def gas_throughput(gas_limit: PositiveGas, block_rate: PositiveRate, transaction
 
 
 @formula(bandwidth="C", fan_out="k", transaction_size="s")
-def bandwidth_throughput(bandwidth: PositiveDataRate, fan_out: PositiveRatio, transaction_size: PositiveBytes) -> Rate:
+def bandwidth_throughput(
+    bandwidth: q.PositiveDataRate, fan_out: q.PositiveRatio, transaction_size: q.PositiveBytes
+) -> q.Rate:
     """Throughput at which forwarding every transaction to k peers fills a node's uplink C.
 
     >>> bandwidth_throughput(1_000_000, 8, 250)
@@ -88,14 +71,14 @@ def bandwidth_throughput(bandwidth: PositiveDataRate, fan_out: PositiveRatio, tr
     fan_out="k",
 )
 def throughput_bound(
-    block_size: PositiveBytes,
-    gas_limit: PositiveGas,
-    block_rate: PositiveRate,
-    transaction_size: PositiveBytes,
-    transaction_gas: PositiveGas,
-    bandwidth: PositiveDataRate,
-    fan_out: PositiveRatio,
-) -> Rate:
+    block_size: q.PositiveBytes,
+    gas_limit: q.PositiveGas,
+    block_rate: q.PositiveRate,
+    transaction_size: q.PositiveBytes,
+    transaction_gas: q.PositiveGas,
+    bandwidth: q.PositiveDataRate,
+    fan_out: q.PositiveRatio,
+) -> q.Rate:
     """Throughput that neither bytes nor gas nor uplink forbid: the least of the three. Theorem 2.1(a) of the book.
 
     >>> round(throughput_bound(1e6, 30e6, 1 / 12, 110, 21_000, 25e6 / 8, 8))  # gas binds
@@ -109,7 +92,7 @@ def throughput_bound(
 
 
 @formula(block_rate="lambda", propagation_delay="Delta")
-def growth_rate(block_rate: PositiveRate, propagation_delay: Seconds) -> Rate:
+def growth_rate(block_rate: q.PositiveRate, propagation_delay: q.Seconds) -> q.Rate:
     """Growth of the longest chain when many small miners learn of a block after a fixed delay; the rest is forked off.
 
     Source: Sompolinsky and Zohar (2015).
@@ -122,12 +105,12 @@ def growth_rate(block_rate: PositiveRate, propagation_delay: Seconds) -> Rate:
 
 @formula(block_size="B", block_rate="lambda", transaction_size="s", fixed_delay="a", delay_per_byte="b")
 def delayed_throughput(
-    block_size: PositiveBytes,
-    block_rate: PositiveRate,
-    transaction_size: PositiveBytes,
-    fixed_delay: Seconds,
-    delay_per_byte: SecondsPerByte,
-) -> Rate:
+    block_size: q.PositiveBytes,
+    block_rate: q.PositiveRate,
+    transaction_size: q.PositiveBytes,
+    fixed_delay: q.Seconds,
+    delay_per_byte: q.SecondsPerByte,
+) -> q.Rate:
     """Throughput of the longest chain when a block of B bytes takes a + bB seconds to spread. Theorem 2.1 of the book.
 
     >>> round(delayed_throughput(1_000_000, 1 / 600, 500, 0, 0), 3)  # no delay: the byte bound
@@ -137,7 +120,7 @@ def delayed_throughput(
 
 
 @formula(block_rate="lambda", propagation_delay="Delta")
-def tolerated_adversary(block_rate: PositiveRate, propagation_delay: Seconds) -> Share:
+def tolerated_adversary(block_rate: q.PositiveRate, propagation_delay: q.Seconds) -> q.Share:
     """Adversary's share of block production that longest-chain consensus tolerates at a given delay.
 
     It solves q = (1 − q)/(1 + (1 − q)λΔ): one half without delay (Dembo et al. 2020).
@@ -152,7 +135,9 @@ def tolerated_adversary(block_rate: PositiveRate, propagation_delay: Seconds) ->
 
 
 @formula(bandwidth="C", message_size="m", message_rate="r")
-def connection_bound(bandwidth: PositiveDataRate, message_size: PositiveBytes, message_rate: PositiveRate) -> Ratio:
+def connection_bound(
+    bandwidth: q.PositiveDataRate, message_size: q.PositiveBytes, message_rate: q.PositiveRate
+) -> q.Ratio:
     """Connections that a node's uplink can serve, with r messages a second on each. Theorem 2.2 of the book.
 
     >>> connection_bound(1_000_000, 500, 100)
@@ -162,7 +147,7 @@ def connection_bound(bandwidth: PositiveDataRate, message_size: PositiveBytes, m
 
 
 @formula(nodes="n", degree="d")
-def flooding_waste(nodes: Count, degree: Degree) -> Ratio:
+def flooding_waste(nodes: q.Count, degree: q.Degree) -> q.Ratio:
     """Sends of a flood that reach a node which has the message already, if the network is connected.
 
     >>> flooding_waste(1000, 8)
@@ -172,7 +157,7 @@ def flooding_waste(nodes: Count, degree: Degree) -> Ratio:
 
 
 @formula(margin="c")
-def cover_probability(margin: Real) -> Share:
+def cover_probability(margin: q.Real) -> q.Share:
     """Probability that random push reaches every node, if each sends to each other with probability (ln n + c)/n.
 
     The limit for large n (Kermarrec, Massoulié and Ganesh 2003).
@@ -185,8 +170,8 @@ def cover_probability(margin: Real) -> Share:
 
 @formula(nodes="n", fan_out="k", link_latency="L", transmit_time="tau")
 def tree_coverage_time(
-    nodes: Count, fan_out: CountAboveOne, link_latency: Seconds, transmit_time: PositiveSeconds
-) -> Seconds:
+    nodes: q.Count, fan_out: q.CountAboveOne, link_latency: q.Seconds, transmit_time: q.PositiveSeconds
+) -> q.Seconds:
     """Time until a tree of a given fan-out, each node sending to its children in turn, has reached all nodes.
 
     >>> round(tree_coverage_time(1000, 10, 0.1, 0.01), 3)
@@ -196,7 +181,7 @@ def tree_coverage_time(
 
 
 @validated
-def best_fan_out(link_latency: Seconds, transmit_time: PositiveSeconds) -> Ratio:
+def best_fan_out(link_latency: q.Seconds, transmit_time: q.PositiveSeconds) -> q.Ratio:
     """Fan-out that makes `tree_coverage_time` least: exp(1 + W₀(L/(eτ))), not rounded; e where the latency is nothing.
 
     >>> round(best_fan_out(0, 0.01), 3)
@@ -218,7 +203,9 @@ def best_fan_out(link_latency: Seconds, transmit_time: PositiveSeconds) -> Ratio
 
 
 @formula(disk_size="V", throughput="X", transaction_size="s")
-def time_to_full(disk_size: PositiveBytes, throughput: PositiveRate, transaction_size: PositiveBytes) -> Seconds:
+def time_to_full(
+    disk_size: q.PositiveBytes, throughput: q.PositiveRate, transaction_size: q.PositiveBytes
+) -> q.Seconds:
     """Time until a node that keeps every transaction has filled its disk.
 
     >>> round(time_to_full(2e12, 1000, 500) / 86_400, 1)  # days
@@ -231,7 +218,7 @@ def time_to_full(disk_size: PositiveBytes, throughput: PositiveRate, transaction
 
 
 @validated
-def nakamoto_double_spend(adversary: One[Minority], confirmations: Confirmations) -> Share:
+def nakamoto_double_spend(adversary: q.One[q.Minority], confirmations: Confirmations) -> q.Share:
     """Probability that a double spend succeeds, by Nakamoto's approximation (Nakamoto 2008, section 11).
 
     It puts the *mean* time of z honest blocks for their random time, so that the adversary's blocks are Poisson; the
@@ -254,7 +241,7 @@ def nakamoto_double_spend(adversary: One[Minority], confirmations: Confirmations
 
 
 @validated
-def double_spend(adversary: One[Minority], confirmations: Confirmations) -> Share:
+def double_spend(adversary: q.One[q.Minority], confirmations: Confirmations) -> q.Share:
     """Probability that a double spend succeeds, exactly: the regularised incomplete beta function I_{4q(1−q)}(z, 1/2).
 
     Source: Grunspan and Pérez-Marco (2018).
@@ -283,29 +270,29 @@ class MiningRun:
     """
 
     blocks: int  # mined in each run
-    longest: Array  # blocks on the longest chain, shape (runs,)
-    duration_s: Array  # seconds from the first block to the last, shape (runs,)
+    longest: q.Array  # blocks on the longest chain, shape (runs,)
+    duration_s: q.Array  # seconds from the first block to the last, shape (runs,)
 
     @property
-    def growth_rate(self) -> Array:
+    def growth_rate(self) -> q.Array:
         """Blocks that the longest chain gains per second, shape (runs,)."""
-        rate: Array = (self.longest - 1) / self.duration_s
+        rate: q.Array = (self.longest - 1) / self.duration_s
         return rate
 
     @property
-    def fork_rate(self) -> Array:
+    def fork_rate(self) -> q.Array:
         """Share of blocks that are not on the longest chain, shape (runs,)."""
-        share: Array = 1 - self.longest / self.blocks
+        share: q.Array = 1 - self.longest / self.blocks
         return share
 
 
 @validated
 def simulate_mining(
-    block_rate: One[PositiveRate],
-    propagation_delay: One[Seconds],
+    block_rate: q.One[q.PositiveRate],
+    propagation_delay: q.One[q.Seconds],
     *,
-    blocks: Annotated[int, Whole(2, MOST_BLOCKS)],
-    runs: Annotated[int, Whole(1, 10**5)],
+    blocks: Annotated[int, q.Whole(2, MOST_BLOCKS)],
+    runs: Annotated[int, q.Whole(1, 10**5)],
     rng: np.random.Generator,
 ) -> MiningRun:
     """Simulate many small miners, each of whom learns of a block a fixed time after it was found.

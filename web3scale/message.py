@@ -73,7 +73,8 @@ def is_message(value: Any, kind: Any) -> bool:
     >>> is_message(object.__new__(Signed), Signed), is_message(0, int)
     (False, False)
     """
-    return type(value) is kind and hasattr(kind, "__dataclass_fields__") and tuple(value.__dict__) == _names(kind)
+    own: Any = type(value)
+    return own is kind and hasattr(kind, "__dataclass_fields__") and tuple(value.__dict__) == _names(kind)
 
 
 def _flatten(values: Any, fields: list[Any]) -> list[Any]:

@@ -114,6 +114,9 @@ def checked(where: str, name: str, value: Any, kind: Any) -> Any:
     Traceback (most recent call last):
     web3scale.errors.DomainError: erlang_c: servers must be an integer of at least 1, got 2.0
     """
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    if value is not None and type(None) in parts:
+        kind = next(part for part in parts if part is not type(None))
     rule, alone = _rule(kind)
     try:
         if isinstance(rule, Quantity):
@@ -238,8 +241,10 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(function, include_extras=True)
 
 
-def validated(function: Callable[P, T]) -> Callable[P, T]:
-    """Hold every argument of a `function` against its annotation before the body runs; write its help from them.
+def validated(thing: T) -> T:
+    """Hold every argument of a function against its annotation before the body runs; write its help from them.
+
+    If the `thing` is a class, do so with its `__init__` and all its public methods.
 
     >>> @validated
     ... def halves(rate: PositiveRate, times: int) -> Rate:
@@ -250,6 +255,15 @@ def validated(function: Callable[P, T]) -> Callable[P, T]:
     Traceback (most recent call last):
     web3scale.errors.DomainError: halves: rate must be a number in (0, inf), got -1
     """
+    if inspect.isclass(thing):
+        for name, method in list(vars(thing).items()):
+            if inspect.isfunction(method) and (name == "__init__" or not name.startswith("_")):
+                setattr(thing, name, _validated(method))
+        return thing
+    return _validated(thing)  # type: ignore[arg-type, return-value]
+
+
+def _validated(function: Callable[P, T]) -> Callable[P, T]:
     signature = inspect.signature(function)
     where = function.__qualname__.split("<locals>.")[-1].removesuffix(".__init__")
 

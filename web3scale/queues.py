@@ -16,31 +16,17 @@ from typing import Annotated
 import numpy as np
 import sympy as sp
 
+from web3scale import quantities as q
 from web3scale.errors import DomainError
 from web3scale.formula import formula
-from web3scale.quantities import (
-    Array,
-    One,
-    PositiveRate,
-    PositiveSeconds,
-    Power,
-    Rate,
-    Ratio,
-    Seconds,
-    Share,
-    ShareBelowOne,
-    Whole,
-    checked,
-    finite,
-    validated,
-)
+from web3scale.quantities import checked, finite, validated
 
 # What a simulation may cost, so that none takes more than a few seconds or half a gigabyte.
 MOST_JOBS = 10**7
 MOST_STEPS = 4 * 10**7
 MOST_SERVERS = 10**5
-Servers = Annotated[int, Whole(1, MOST_SERVERS)]
-Jobs = Annotated[int, Whole(1, MOST_JOBS)]
+Servers = Annotated[int, q.Whole(1, MOST_SERVERS)]
+Jobs = Annotated[int, q.Whole(1, MOST_JOBS)]
 
 
 def _affordable(where: str, what: str, size: int, most: int) -> None:
@@ -49,7 +35,7 @@ def _affordable(where: str, what: str, size: int, most: int) -> None:
 
 
 @formula(throughput="X", response_time="R")
-def in_system(throughput: Rate, response_time: Seconds) -> Ratio:
+def in_system(throughput: q.Rate, response_time: q.Seconds) -> q.Ratio:
     """Mean number of requests in a system, N = XR: Little's law.
 
     >>> in_system(1000, 0.25)
@@ -59,7 +45,7 @@ def in_system(throughput: Rate, response_time: Seconds) -> Ratio:
 
 
 @formula(utilisation="rho", service_rate="mu")
-def mm1_response(utilisation: ShareBelowOne, service_rate: PositiveRate) -> Seconds:
+def mm1_response(utilisation: q.ShareBelowOne, service_rate: q.PositiveRate) -> q.Seconds:
     """Mean response time of one server with random arrivals and exponential service (Harchol-Balter, chapter 13).
 
     >>> mm1_response(0.5, 1000)
@@ -69,7 +55,7 @@ def mm1_response(utilisation: ShareBelowOne, service_rate: PositiveRate) -> Seco
 
 
 @formula(utilisation="rho", service_rate="mu", variability="C^2")
-def mg1_response(utilisation: ShareBelowOne, service_rate: PositiveRate, variability: Ratio) -> Seconds:
+def mg1_response(utilisation: q.ShareBelowOne, service_rate: q.PositiveRate, variability: q.Ratio) -> q.Seconds:
     """Mean response time of one server with random arrivals and any service: Pollaczek and Khinchine (chapter 23).
 
     >>> mg1_response(0.5, 1000, 1)
@@ -79,7 +65,7 @@ def mg1_response(utilisation: ShareBelowOne, service_rate: PositiveRate, variabi
 
 
 @formula(utilisation="rho", service_rate="mu", variability="C^2")
-def mg1_power(utilisation: ShareBelowOne, service_rate: PositiveRate, variability: Ratio) -> Power:
+def mg1_power(utilisation: q.ShareBelowOne, service_rate: q.PositiveRate, variability: q.Ratio) -> q.Power:
     """Power X/R of one server with random arrivals and any service (Kleinrock 1979).
 
     >>> mg1_power(0.5, 1000, 1)
@@ -89,7 +75,7 @@ def mg1_power(utilisation: ShareBelowOne, service_rate: PositiveRate, variabilit
 
 
 @formula(variability="C^2")
-def mg1_best_utilisation(variability: Ratio) -> ShareBelowOne:
+def mg1_best_utilisation(variability: q.Ratio) -> q.ShareBelowOne:
     """Utilisation at which `mg1_power` is greatest (Kleinrock 1979).
 
     >>> mg1_best_utilisation(1)
@@ -99,7 +85,7 @@ def mg1_best_utilisation(variability: Ratio) -> ShareBelowOne:
 
 
 @validated
-def erlang_b(offered_load: Ratio, servers: Servers) -> Share:
+def erlang_b(offered_load: q.Ratio, servers: Servers) -> q.Share:
     """Probability that an arrival finds all servers busy and is turned away (chapter 14).
 
     By the recursion B(0) = 1, B(j) = aB(j−1)/(j + aB(j−1)). The load a may exceed the number of servers.
@@ -115,7 +101,7 @@ def erlang_b(offered_load: Ratio, servers: Servers) -> Share:
 
 
 @validated
-def erlang_c(offered_load: Ratio, servers: Servers) -> Share:
+def erlang_c(offered_load: q.Ratio, servers: Servers) -> q.Share:
     """Probability that an arrival has to wait, where all servers share one queue (chapter 14).
 
     From `erlang_b`: B/(1 − ρ(1 − B)) with ρ = a/n, below 1.
@@ -123,13 +109,13 @@ def erlang_c(offered_load: Ratio, servers: Servers) -> Share:
     >>> round(erlang_c(10, 14), 3)
     0.174
     """
-    utilisation = checked("erlang_c", "offered_load / servers", offered_load / servers, ShareBelowOne)
+    utilisation = checked("erlang_c", "offered_load / servers", offered_load / servers, q.ShareBelowOne)
     blocked = erlang_b(offered_load, servers)
     return blocked / (1 - utilisation * (1 - blocked))
 
 
 @validated
-def mmn_response(utilisation: ShareBelowOne, service_rate: One[PositiveRate], servers: Servers) -> Seconds:
+def mmn_response(utilisation: q.ShareBelowOne, service_rate: q.One[q.PositiveRate], servers: Servers) -> q.Seconds:
     """Mean response time of servers that share one queue, with random arrivals and exponential service (chapter 14).
 
     It is 1/μ + P_w/(nμ(1 − ρ)), with P_w of `erlang_c`.
@@ -145,7 +131,7 @@ def mmn_response(utilisation: ShareBelowOne, service_rate: One[PositiveRate], se
 
 
 @validated
-def lindley(gaps_s: Seconds, service_s: Seconds) -> Seconds:
+def lindley(gaps_s: q.Seconds, service_s: q.Seconds) -> q.Seconds:
     """Waiting time of every request at one first-come-first-served server, without a loop over requests.
 
     `gaps_s` are the seconds between the arrival before and this one (the first changes nothing), `service_s` the
@@ -161,11 +147,11 @@ def lindley(gaps_s: Seconds, service_s: Seconds) -> Seconds:
         raise DomainError(f"lindley: gaps_s and service_s must have one shape, got {gaps.shape} and {service.shape}")
     _affordable("lindley", "number of jobs", gaps.size, MOST_JOBS)
     with np.errstate(all="ignore"):
-        wait: Array = finite("lindley", _lindley(gaps, service))
+        wait: q.Array = finite("lindley", _lindley(gaps, service))
     return wait
 
 
-def _lindley(gaps: Array, service: Array) -> Array:
+def _lindley(gaps: q.Array, service: q.Array) -> q.Array:
     """Lindley's recursion by running sums; overwrites `gaps`, for at ten million requests memory is what costs time."""
     idle = gaps
     idle[..., 0] = 0  # time starts at the first arrival, so that a late start costs no digits
@@ -173,12 +159,12 @@ def _lindley(gaps: Array, service: Array) -> Array:
     work = np.cumsum(service, axis=-1)
     # idle[j]: arrival time of j less the work that arrived before it; the wait is how far below its maximum we are
     idle[..., 1:] -= work[..., :-1]
-    wait: Array = np.maximum.accumulate(idle, axis=-1, out=work)
+    wait: q.Array = np.maximum.accumulate(idle, axis=-1, out=work)
     wait -= idle
     return wait
 
 
-def _shared_queue(gaps: Array, service: Array, servers: int) -> Array:
+def _shared_queue(gaps: q.Array, service: q.Array, servers: int) -> q.Array:
     """Kiefer and Wolfowitz: the sorted backlogs of the servers, stepped for all runs at once."""
     runs, jobs = gaps.shape
     backlog = np.zeros((runs, servers))
@@ -201,33 +187,33 @@ class QueueRun:
     ((2, 3), (2,))
     """
 
-    wait_s: Array  # seconds of waiting, shape (runs, jobs)
-    service_s: Array  # seconds of service, shape (runs, jobs)
+    wait_s: q.Array  # seconds of waiting, shape (runs, jobs)
+    service_s: q.Array  # seconds of service, shape (runs, jobs)
     arrival_rate: float  # rate λ at which the requests were sent, per second
 
     @property
-    def response_s(self) -> Array:
+    def response_s(self) -> q.Array:
         """Seconds from arrival to completion, shape (runs, jobs)."""
         return self.wait_s + self.service_s
 
     @property
-    def mean_response_s(self) -> Array:
+    def mean_response_s(self) -> q.Array:
         """Mean response time in each run, shape (runs,). The runs are independent, fit for a standard error."""
-        mean: Array = self.wait_s.mean(axis=1) + self.service_s.mean(axis=1)
+        mean: q.Array = self.wait_s.mean(axis=1) + self.service_s.mean(axis=1)
         return mean
 
 
 @validated
 def simulate_queue(
-    arrival_rate: One[PositiveRate],
-    service_rate: One[PositiveRate],
+    arrival_rate: q.One[q.PositiveRate],
+    service_rate: q.One[q.PositiveRate],
     *,
     jobs: Jobs,
     rng: np.random.Generator,
     servers: Servers = 1,
-    variability: One[Ratio] = 1.0,
+    variability: q.One[q.Ratio] = 1.0,
     runs: Jobs = 1,
-    warmup: Annotated[int, Whole(0, MOST_JOBS)] = 0,
+    warmup: Annotated[int, q.Whole(0, MOST_JOBS)] = 0,
 ) -> QueueRun:
     """Simulate servers behind one queue with random (Poisson) arrivals, fewer than they can serve: λ < nμ.
 
@@ -257,7 +243,7 @@ def simulate_queue(
     return run
 
 
-def _service_times(shape: tuple[int, int], rate: float, variability: float, rng: np.random.Generator) -> Array:
+def _service_times(shape: tuple[int, int], rate: float, variability: float, rng: np.random.Generator) -> q.Array:
     if variability == 0:
         return np.full(shape, 1 / rate)
     service = rng.standard_exponential(shape) if variability == 1 else rng.gamma(1 / variability, variability, shape)
@@ -267,14 +253,14 @@ def _service_times(shape: tuple[int, int], rate: float, variability: float, rng:
 
 @validated
 def simulate_closed(
-    demands: PositiveSeconds,
+    demands: q.PositiveSeconds,
     customers: Servers,
-    think_time: One[Seconds],
+    think_time: q.One[q.Seconds],
     *,
     completions: Jobs,
     runs: Jobs,
     rng: np.random.Generator,
-) -> Rate:
+) -> q.Rate:
     """Simulate customers who think, then visit each station in turn, over and over; all times exponential.
 
     `demands` are the mean seconds of service, one entry for each station; `think_time` is the mean that a customer
@@ -312,5 +298,5 @@ def simulate_closed(
                 done += pick == stations - 1
             here[every, pick] -= 1
             here[every, (pick + 1) % stations] += 1
-        throughput: Array = finite(where, done / finite(where, clock))
+        throughput: q.Array = finite(where, done / finite(where, clock))
     return throughput

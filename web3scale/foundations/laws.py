@@ -10,22 +10,12 @@ Capacity Planning.
 
 import sympy as sp
 
+from web3scale import quantities as q
 from web3scale.formula import formula
-from web3scale.quantities import (
-    Count,
-    CountAboveOne,
-    PositiveRate,
-    PositiveRatio,
-    Rate,
-    Ratio,
-    Real,
-    Share,
-    ShareBelowOne,
-)
 
 
 @formula(parallel="p", nodes="n")
-def amdahl_speedup(parallel: Share, nodes: Count) -> Ratio:
+def amdahl_speedup(parallel: q.Share, nodes: q.Count) -> q.Ratio:
     """Speed-up of a fixed task on more nodes (Amdahl 1967). Model 1.1 of the book.
 
     >>> amdahl_speedup(0.95, 20)
@@ -35,7 +25,7 @@ def amdahl_speedup(parallel: Share, nodes: Count) -> Ratio:
 
 
 @formula(parallel="p")
-def amdahl_limit(parallel: ShareBelowOne) -> Ratio:
+def amdahl_limit(parallel: q.ShareBelowOne) -> q.Ratio:
     """Speed-up that no number of nodes exceeds.
 
     >>> amdahl_limit(0.75)
@@ -45,7 +35,7 @@ def amdahl_limit(parallel: ShareBelowOne) -> Ratio:
 
 
 @formula(parallel="p")
-def amdahl_half_nodes(parallel: ShareBelowOne) -> Ratio:
+def amdahl_half_nodes(parallel: q.ShareBelowOne) -> q.Ratio:
     """Nodes at which `amdahl_speedup` reaches half its limit; below 1, one node is past half of it already.
 
     >>> amdahl_half_nodes(0.75)
@@ -55,7 +45,7 @@ def amdahl_half_nodes(parallel: ShareBelowOne) -> Ratio:
 
 
 @formula(speedup="A", nodes="n")
-def karp_flatt(speedup: PositiveRatio, nodes: CountAboveOne) -> Real:
+def karp_flatt(speedup: q.PositiveRatio, nodes: q.CountAboveOne) -> q.Real:
     """Serial share that Amdahl's law reads out of a speed-up measured on n nodes (Karp and Flatt 1990).
 
     It is negative where the speed-up is more than n.
@@ -67,7 +57,7 @@ def karp_flatt(speedup: PositiveRatio, nodes: CountAboveOne) -> Real:
 
 
 @formula(scaled_parallel="p_G", nodes="n")
-def gustafson_speedup(scaled_parallel: Share, nodes: Count) -> Ratio:
+def gustafson_speedup(scaled_parallel: q.Share, nodes: q.Count) -> q.Ratio:
     """Speed-up of a task that grows with the nodes; p_G is a share of the **n-node** run, not Amdahl's p.
 
     Model 1.2 of the book (Gustafson 1988).
@@ -79,7 +69,7 @@ def gustafson_speedup(scaled_parallel: Share, nodes: Count) -> Ratio:
 
 
 @formula(scaled_parallel="p_G", nodes="n")
-def amdahl_parallel(scaled_parallel: Share, nodes: Count) -> Share:
+def amdahl_parallel(scaled_parallel: q.Share, nodes: q.Count) -> q.Share:
     """Amdahl's p, of the one-node run of the same task, where the share by Gustafson's count is known.
 
     >>> amdahl_parallel(0.5, 9)
@@ -89,7 +79,7 @@ def amdahl_parallel(scaled_parallel: Share, nodes: Count) -> Share:
 
 
 @formula(nodes="n", gain="gamma", contention="sigma", coherency="kappa")
-def usl_throughput(nodes: Count, gain: PositiveRate, contention: Share, coherency: Ratio) -> Rate:
+def usl_throughput(nodes: q.Count, gain: q.PositiveRate, contention: q.Share, coherency: q.Ratio) -> q.Rate:
     """Universal Scalability Law: throughput of n nodes of which one makes γ (Gunther 2007). Model 1.3 of the book.
 
     >>> usl_throughput(10, 1.0, 0.02, 0.02)
@@ -99,7 +89,7 @@ def usl_throughput(nodes: Count, gain: PositiveRate, contention: Share, coherenc
 
 
 @formula(contention="sigma", coherency="kappa")
-def usl_peak(contention: Share, coherency: PositiveRatio) -> Ratio:
+def usl_peak(contention: q.Share, coherency: q.PositiveRatio) -> q.Ratio:
     """Nodes at which `usl_throughput` is greatest; below 1, one node is best. Without coherency there is no peak.
 
     >>> usl_peak(0.0, 0.0001)

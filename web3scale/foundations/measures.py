@@ -13,24 +13,14 @@ from typing import Any
 import numpy as np
 import sympy as sp
 
+from web3scale import quantities as q
 from web3scale.errors import DomainError, shown
 from web3scale.formula import Formula, formula
-from web3scale.quantities import (
-    Array,
-    One,
-    PositiveSeconds,
-    Rate,
-    Ratio,
-    Seconds,
-    Share,
-    ShareBelowOne,
-    finite,
-    validated,
-)
+from web3scale.quantities import finite, validated
 
 
 @formula(work="W", overhead="T_o")
-def efficiency(work: PositiveSeconds, overhead: Seconds) -> Share:
+def efficiency(work: q.PositiveSeconds, overhead: q.Seconds) -> q.Share:
     """Share of the resources' time that is useful: speed-up over processors (Grama 1993). Definition 1.3 of the book.
 
     >>> efficiency(8, 2)
@@ -40,7 +30,7 @@ def efficiency(work: PositiveSeconds, overhead: Seconds) -> Share:
 
 
 @formula(efficiency="eta", overhead="T_o")
-def isoefficient_work(efficiency: ShareBelowOne, overhead: Seconds) -> Seconds:
+def isoefficient_work(efficiency: q.ShareBelowOne, overhead: q.Seconds) -> q.Seconds:
     """Work that holds the efficiency at a given level against an overhead (Grama 1993).
 
     >>> isoefficient_work(0.5, 10)
@@ -68,7 +58,7 @@ def elasticity(quantity: sp.Expr | Formula[...], resource: sp.Symbol) -> sp.Expr
     return sp.simplify(resource * sp.diff(expression, resource) / expression)
 
 
-def _stations(where: str, demands: Any) -> Array:
+def _stations(where: str, demands: Any) -> q.Array:
     seconds = np.atleast_1d(demands)
     if seconds.ndim != 1 or not seconds.sum() > 0:
         raise DomainError(f"{where}: demands must be a list with a positive entry, got {shown(demands)}")
@@ -76,7 +66,7 @@ def _stations(where: str, demands: Any) -> Array:
 
 
 @validated
-def throughput_bound(demands: Seconds, customers: Ratio, think_time: One[Seconds] = 0.0) -> Rate:
+def throughput_bound(demands: q.Seconds, customers: q.Ratio, think_time: q.One[q.Seconds] = 0.0) -> q.Rate:
     """Upper bound on the throughput of a closed system: min(1/D_max, N/(ΣD + Z)) (Denning and Buzen 1978).
 
     `demands` has one entry for each station; the result has the shape of `customers`.
@@ -92,7 +82,7 @@ def throughput_bound(demands: Seconds, customers: Ratio, think_time: One[Seconds
 
 
 @validated
-def saturation_customers(demands: Seconds, think_time: One[Seconds] = 0.0) -> Ratio:
+def saturation_customers(demands: q.Seconds, think_time: q.One[q.Seconds] = 0.0) -> q.Ratio:
     """Number of customers N* = (ΣD + Z)/D_max, not rounded, at which the two bounds of `throughput_bound` meet.
 
     >>> saturation_customers([0.2, 0.1, 0.1], think_time=0.6)

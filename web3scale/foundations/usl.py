@@ -30,6 +30,7 @@ def _gradient(nodes: Array, parameters: Array) -> Array:
     return np.column_stack([np.broadcast_to(g, nodes.shape) for g in _usl_gradient()(nodes, *parameters)])
 
 
+@validated
 @dataclass(frozen=True, eq=False)
 class UslFit:
     """What `fit_usl` found: three parameters, how sure it is of each, and what is left over.
@@ -57,13 +58,11 @@ class UslFit:
     def _parameters(self) -> Array:
         return np.array([self.gain, self.contention, self.coherency])
 
-    @validated
     def interval(self, level: One[InnerShare] = 0.95) -> Array:
         """Confidence intervals of γ, σ and κ, shape (3, 2), by Student's t with `freedom` degrees."""
         half = self._quantile(level) * self.standard_errors
         return np.column_stack([self._parameters - half, self._parameters + half])
 
-    @validated
     def predict(self, nodes: Count, level: One[InnerShare] = 0.95) -> tuple[Array, Array]:
         """Fitted throughput at `nodes`, a number or a list, and the half-width of the confidence band of its mean.
 

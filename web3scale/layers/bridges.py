@@ -11,23 +11,24 @@ Definition 3.3 and Algorithm 3.3. Sources: Zamyatin et al. (2021), Financial Cry
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import Annotated
 
 import numpy as np
 import sympy as sp
 from nacl.signing import SigningKey
 
+from web3scale import quantities as q
 from web3scale.crypto import public_key, sign, verify_signature
 from web3scale.errors import DomainError, require, shown
 from web3scale.formula import formula
 from web3scale.layers.ledger import Ledger, Receipt, contract_account
 from web3scale.message import digest, message
-from web3scale.quantities import InnerShare, One, PositiveRate, PositiveShare, Ratio, Share, Whole, checked, validated
+from web3scale.quantities import checked, validated
 
 DEPOSIT, WITHDRAWAL = "deposit", "withdrawal"
-Positive = Annotated[int, Whole(1)]
-Signers = Annotated[int, Whole(1, 10**9)]  # beyond, the tail of a binomial is not computed to all digits
-Keys = Annotated[int, Whole(1, 10**4)]  # the sum over hands takes time in the square of it
+Positive = Annotated[int, q.Whole(1)]
+Signers = Annotated[int, q.Whole(1, 10**9)]  # beyond, the tail of a binomial is not computed to all digits
+Keys = Annotated[int, q.Whole(1, 10**4)]  # the sum over hands takes time in the square of it
 
 
 @message
@@ -105,6 +106,7 @@ class _Way:
         return self.found
 
 
+@validated
 class Bridge:
     """A main chain, a sidechain whose money all comes from there, and the signers between them.
 
@@ -126,7 +128,6 @@ class Bridge:
     (5, 5, 10, 10)
     """
 
-    @validated
     def __init__(
         self,
         main: Ledger,
@@ -135,12 +136,12 @@ class Bridge:
         *,
         faulty: int,
         finality_depth: int,
-        threshold: int | np.integer[Any] | None = None,
+        threshold: int | None = None,
     ) -> None:
         count = len(signers)
         are_keys = 0 < count == len(set(signers)) and all(len(signer) == 32 for signer in signers)
         require(are_keys, "Bridge: signers must be one or more keys, all different", signers=count)
-        wanted = default_threshold(count) if threshold is None else int(threshold)
+        wanted = default_threshold(count) if threshold is None else threshold
         require(faulty < wanted <= count - faulty, "Bridge: t must lie in f + 1 ... n - f", n=count, f=faulty, t=wanted)
         if side_chain == main.chain:
             raise DomainError(f"Bridge: side_chain must be another chain than main, got {shown(side_chain)} twice")
@@ -171,7 +172,6 @@ class Bridge:
         """The withdrawals in the sidechain, in order, each with the height of its block."""
         return dict(self._back.crossings())
 
-    @validated
     def attest(self, key: SigningKey, crossing: Crossing) -> Attestation:
         """Sign a crossing as an honest signer does: only if its chain holds it, with enough blocks on top."""
         require(public_key(key) in self.signers, "attest: key must be a signer's", signer=public_key(key))
@@ -182,12 +182,10 @@ class Bridge:
         require(depth >= self.finality_depth, "attest: blocks on top must reach the finality depth", depth=depth)
         return sign_crossing(key, crossing)
 
-    @validated
     def mint(self, proof: Proof) -> None:
         """Pay from the reserve for a deposit that is proved, once."""
         self._pay(self._there, proof)
 
-    @validated
     def release(self, proof: Proof) -> None:
         """Pay from the escrow for a withdrawal that is proved, once."""
         self._pay(self._back, proof)
@@ -214,7 +212,6 @@ class Bridge:
         way.target._move(way.out_of, crossing.recipient, amount)
         way.used.add(nonce)
 
-    @validated
     def reorganise_main(self, depth: Positive) -> tuple[Crossing, ...]:
         """Replace the last `depth` blocks of the main chain by blocks without deposits; return the deposits undone.
 
@@ -235,11 +232,11 @@ class Bridge:
 
 @formula(side_throughput="X_side", bridge_throughput="X_bridge", main_throughput="X_main", crossing="q")
 def sidechain_throughput(
-    side_throughput: PositiveRate,
-    bridge_throughput: PositiveRate,
-    main_throughput: PositiveRate,
-    crossing: PositiveShare,
-) -> PositiveRate:
+    side_throughput: q.PositiveRate,
+    bridge_throughput: q.PositiveRate,
+    main_throughput: q.PositiveRate,
+    crossing: q.PositiveShare,
+) -> q.PositiveRate:
     """Throughput of a sidechain of whose transactions a share above 0 crosses the bridge. Definition 3.3 of the book.
 
     >>> sidechain_throughput(1000, 20, 15, [0.01, 0.05, 1])
@@ -249,7 +246,7 @@ def sidechain_throughput(
 
 
 @formula(threshold_share="alpha", compromise="varepsilon")
-def decay_rate(threshold_share: InnerShare, compromise: InnerShare) -> Ratio:
+def decay_rate(threshold_share: q.InnerShare, compromise: q.InnerShare) -> q.Ratio:
     """Relative entropy D of two shares: for α ≥ ε, `bridge_failure` is at most exp(−nD) (Chernoff 1952). Prop. 3.6.
 
     >>> round(decay_rate(2 / 3, 0.05), 3)
@@ -260,7 +257,7 @@ def decay_rate(threshold_share: InnerShare, compromise: InnerShare) -> Ratio:
 
 
 @validated
-def bridge_failure(signers: Signers, threshold: Positive, compromise: Share) -> Share:
+def bridge_failure(signers: Signers, threshold: Positive, compromise: q.Share) -> q.Share:
     """Probability that enough signers are compromised to forge a proof, each independently: P[Bin(n, ε) ≥ t].
 
     >>> round(bridge_failure(9, 5, 0.1), 7)
@@ -268,24 +265,24 @@ def bridge_failure(signers: Signers, threshold: Positive, compromise: Share) -> 
     """
     from scipy.stats import binom
 
-    checked("bridge_failure", "threshold", threshold, Annotated[int, Whole(1, signers)])
+    checked("bridge_failure", "threshold", threshold, Annotated[int, q.Whole(1, signers)])
     chance = binom.sf(threshold - 1, signers, compromise)
     return float(chance) if np.ndim(chance) == 0 else chance
 
 
 @validated
-def bridge_stall(signers: Signers, threshold: Positive, compromise: Share) -> Share:
+def bridge_stall(signers: Signers, threshold: Positive, compromise: q.Share) -> q.Share:
     """Probability that fewer than t of n are left to sign, if the compromised ones are silent: P[Bin(n, ε) > n − t].
 
     >>> round(bridge_stall(9, 5, 0.1), 7)
     0.0008909
     """
-    checked("bridge_stall", "threshold", threshold, Annotated[int, Whole(1, signers)])
+    checked("bridge_stall", "threshold", threshold, Annotated[int, q.Whole(1, signers)])
     return bridge_failure(signers, signers - threshold + 1, compromise)
 
 
 @validated
-def shared_failure(custody: Collection[int], threshold: Positive, compromise: One[Share]) -> One[Share]:
+def shared_failure(custody: Collection[int], threshold: Positive, compromise: q.One[q.Share]) -> q.One[q.Share]:
     """Probability that enough keys are compromised, of hands with `custody` keys each: whoever has a hand has them all.
 
     >>> round(shared_failure([4, 1, 1, 1, 1, 1], 5, 0.1), 4), round(shared_failure([1] * 9, 5, 0.1), 4)
@@ -293,7 +290,7 @@ def shared_failure(custody: Collection[int], threshold: Positive, compromise: On
     """
     keys = [checked("shared_failure", "custody", held, Positive) for held in custody]
     count = checked("shared_failure", "the sum of custody", sum(keys), Keys)
-    checked("shared_failure", "threshold", threshold, Annotated[int, Whole(1, count)])
+    checked("shared_failure", "threshold", threshold, Annotated[int, q.Whole(1, count)])
     chance = np.eye(1, count + 1)[0]  # chance[j]: exactly j keys compromised among the hands seen so far
     for held in keys:
         chance = (1 - compromise) * chance + compromise * np.concatenate([np.zeros(held), chance[:-held]])

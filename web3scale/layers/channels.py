@@ -15,12 +15,13 @@ from dataclasses import dataclass, replace
 import sympy as sp
 from nacl.signing import SigningKey
 
+from web3scale import quantities as q
 from web3scale.crypto import public_key
 from web3scale.errors import Rejected, require
 from web3scale.formula import formula
 from web3scale.layers.ledger import Ledger
 from web3scale.message import Signed, digest, message, signed
-from web3scale.quantities import Money, PositiveBytes, PositiveDataRate, Rate, Ratio, Seconds, validated
+from web3scale.quantities import validated
 
 
 @message
@@ -194,10 +195,10 @@ class Channel:
         return (0, first + second) if self.punished[0] == self.terms.participants[0] else (first + second, 0)
 
 
+@validated
 class ChannelContract:
     """Holds the deposits in an account of its own, and pays them out. The blocks of the `ledger` are its clock."""
 
-    @validated
     def __init__(self, ledger: Ledger) -> None:
         self.ledger, self.account = ledger, ledger._contract("channels")
         self._channels: dict[bytes, Channel] = {}
@@ -207,13 +208,11 @@ class ChannelContract:
         """All deposits that are not paid out, in base units."""
         return sum(sum(channel.terms.deposits) for channel in self._channels.values() if channel.payouts is None)
 
-    @validated
     def record(self, channel: bytes) -> Channel:
         """What the chain knows of a channel."""
         require(channel in self._channels, "contract: channel must have been opened here", channel=channel)
         return self._channels[channel]
 
-    @validated
     def open(self, terms: Terms, opening: Signed[State]) -> None:
         """Take the deposits of both, or of none."""
         require(terms.chain == self.ledger.chain, "open: chain must be this one", chain=terms.chain)
@@ -228,22 +227,18 @@ class ChannelContract:
             raise
         self._channels[terms.channel] = Channel(terms, opening)
 
-    @validated
     def post(self, order: Signed[Posting]) -> None:
         """Close with a state, alone, or challenge the posted one."""
         self._write(self.record(order.body.state.body.channel).post(order, self.ledger.height))
 
-    @validated
     def punish(self, evidence: Signed[Revocation]) -> None:
         """Take the balance of a party that has posted what it revoked; anybody may show that."""
         self._write(self.record(evidence.body.channel).punish(evidence, self.ledger.height))
 
-    @validated
     def close_together(self, agreed: Signed[Closing]) -> None:
         """Pay at once what both have signed as the end."""
         self._write(self.record(agreed.body.state.channel).close_together(agreed))
 
-    @validated
     def settle(self, channel: bytes) -> None:
         """Pay by the newest posted state, after the deadline; anybody may ask for that."""
         self._write(self.record(channel).settle(self.ledger.height))
@@ -254,6 +249,7 @@ class ChannelContract:
         self._channels[channel.terms.channel] = channel
 
 
+@validated
 class ChannelParty:
     """One participant, who keeps to Algorithm 3.2 and so is paid what Theorem 3.1 promises, whatever the other does.
 
@@ -261,7 +257,6 @@ class ChannelParty:
     count a payment as received once `complete` has returned the revocation of what was before.
     """
 
-    @validated
     def __init__(self, key: SigningKey, terms: Terms) -> None:
         self._key, self.public, self.terms = key, public_key(key), terms
         self.newest: Signed[State] | None = None  # signed by both
@@ -276,7 +271,6 @@ class ChannelParty:
             raise Rejected("party: the opening must be signed by both first")
         return self.newest
 
-    @validated
     def check_next(self, state: State) -> None:
         """Refuse what must not be signed now; whether the balances are those agreed on is for the owner to say."""
         self.terms.check(state)
@@ -286,14 +280,12 @@ class ChannelParty:
         require(due > 0 or state == self.terms.opening, "party: state 0 must return the deposits")
         require(self.pending in (None, state), "party: another state is signed and not completed", sequence=due)
 
-    @validated
     def sign(self, state: State) -> bytes:
         """Agree to the next state, one at a time."""
         self.check_next(state)
         self.pending = state
         return signed(state, self._key).signatures[0]
 
-    @validated
     def complete(self, state: Signed[State]) -> Signed[Revocation] | None:
         """Take a state signed by both as the newest, and revoke those before it: unless leaving, or there is none."""
         self.terms.check_signed(state)
@@ -305,7 +297,6 @@ class ChannelParty:
             return None
         return signed(Revocation(self.terms.channel, self.public, sequence - 1), self._key)
 
-    @validated
     def keep(self, evidence: Signed[Revocation]) -> None:
         """Remember the other's revocation, if it is the latest."""
         self.terms.check_revocation(evidence)
@@ -327,7 +318,6 @@ class ChannelParty:
         self.leaving = True
         return order
 
-    @validated
     def watch(self, contract: ChannelContract) -> None:
         """Look at the chain: punish what was revoked, challenge what is old, and sign no more if anything is posted."""
         record = contract.record(self.terms.channel)
@@ -377,8 +367,8 @@ def update_together(parties: tuple[ChannelParty, ChannelParty], state: State) ->
 
 @formula(data_rate="C", payments="M", open_size=r"s_{\mathrm{open}}", close_size=r"s_{\mathrm{close}}")
 def channel_throughput(
-    data_rate: PositiveDataRate, payments: Ratio, open_size: PositiveBytes, close_size: PositiveBytes
-) -> Rate:
+    data_rate: q.PositiveDataRate, payments: q.Ratio, open_size: q.PositiveBytes, close_size: q.PositiveBytes
+) -> q.Rate:
     """Payments per second if layer 1 does nothing but open and close channels of so many payments. Definition 3.2.
 
     >>> channel_throughput(1500, 1000, 150, 150)
@@ -397,14 +387,14 @@ def channel_throughput(
     offchain_cost=r"c_{\mathrm{off}}",
 )
 def break_even_payments(
-    open_cost: Money,
-    close_cost: Money,
-    interest_rate: Rate,
-    locked: Money,
-    lifetime: Seconds,
-    onchain_cost: Money,
-    offchain_cost: Money,
-) -> Ratio:
+    open_cost: q.Money,
+    close_cost: q.Money,
+    interest_rate: q.Rate,
+    locked: q.Money,
+    lifetime: q.Seconds,
+    onchain_cost: q.Money,
+    offchain_cost: q.Money,
+) -> q.Ratio:
     """Payments from which on a channel costs less than layer 1, not rounded. Proposition 3.2.
 
     Where a payment in the channel is no cheaper, no number is enough: the quotient has no finite value.

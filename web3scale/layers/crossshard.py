@@ -34,6 +34,7 @@ def shard_of(account: bytes, shards: Shards) -> int:
     return int.from_bytes(tagged_hash("web3scale/shard", account), "big") % shards
 
 
+@validated
 class Shard:
     """What one shard keeps on its disk: its accounts, and what it has promised. Every change to it is one atomic write.
 
@@ -45,7 +46,6 @@ class Shard:
     0
     """
 
-    @validated
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.clearing = ledger._contract("clearing")
@@ -56,7 +56,6 @@ class Shard:
         self.prepared: dict[Signed[Transfer], Mapping[bytes, int]] = {}
         self.recovered: list[Receipt] = []
 
-    @validated
     def fence(self, epoch: int, visits: int = 0) -> None:
         """Take no more writes of a smaller epoch. Every other write on a shard begins with this."""
         self.visits += visits
@@ -69,7 +68,6 @@ class Shard:
         if refusal := self.ledger.apply(transfer).refusal:
             raise refusal
 
-    @validated
     def lock(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Check a transfer, and hold its sender's account for it: phase one at home."""
         self.fence(epoch, visits=1)
@@ -79,14 +77,12 @@ class Shard:
         self.ledger._held.add(transfer.body.sender)  # nothing else on the chain spends from it meanwhile
         self.locked[transfer] = epoch
 
-    @validated
     def prepare(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Promise to pay the recipients kept here: phase one elsewhere."""
         self.fence(epoch, visits=1)
         self.ledger._check_recipients(payments)
         self.prepared[transfer] = payments
 
-    @validated
     def decide(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Charge the sender, pay the recipients kept here, release the lock: from here on the transfer has happened."""
         self.fence(epoch, visits=1)
@@ -97,21 +93,18 @@ class Shard:
         self.ledger._charge(order, {**payments, self.clearing: elsewhere})
         self.decided[transfer] = self.locked.pop(transfer)
 
-    @validated
     def commit(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Pay the recipients kept here; a second time changes nothing."""
         self.fence(epoch, visits=1)
         for recipient, amount in self.prepared.pop(transfer, {}).items():
             self.ledger._move(self.clearing, recipient, amount)
 
-    @validated
     def close(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Forget a decision that all others have followed: bookkeeping at home, and no visit."""
         self.fence(epoch)
         if self.decided.pop(transfer, epoch) < epoch:
             self.recovered.append(Receipt(transfer, None))
 
-    @validated
     def abort(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Forget the promise or release the lock; a second time changes nothing."""
         self.fence(epoch, visits=1)
@@ -123,6 +116,7 @@ class Shard:
                 self.recovered.append(Receipt(transfer, refusal))
 
 
+@validated
 class ShardedLedger:
     """Shards of one `chain`, with the opening `balances` of all accounts, and the coordinators that cross them.
 
@@ -146,7 +140,6 @@ class ShardedLedger:
     ['fenced at 0', 'fenced at 1', 'fenced at 2', 'fenced at 3', 'aborted at 3', 'aborted at 0']
     """
 
-    @validated
     def __init__(self, chain: str, shards: Shards, balances: Mapping[bytes, int]) -> None:
         clearing = contract_account(chain, "clearing")
         if clearing in balances:
@@ -164,7 +157,6 @@ class ShardedLedger:
         """The shard that keeps an account, or would keep it."""
         return self.shards[shard_of(account, len(self.shards))]
 
-    @validated
     def balance(self, account: bytes) -> int:
         """What an account holds, base units; for `FEES`, on all shards."""
         return sum(s.ledger.balance(account) for s in (self.shards if account == FEES else [self.home(account)]))
@@ -182,7 +174,6 @@ class ShardedLedger:
         """
         return sum(shard.ledger.total for shard in self.shards) - self._start
 
-    @validated
     def touched(self, order: Transfer) -> dict[int, dict[bytes, int]]:
         """The shards that a transfer touches, home first, and the payments on each."""
         places: dict[int, dict[bytes, int]] = {shard_of(order.sender, len(self.shards)): {}}
@@ -190,7 +181,6 @@ class ShardedLedger:
             places.setdefault(shard_of(recipient, len(self.shards)), {})[recipient] = amount
         return places
 
-    @validated
     def steps(self, transfer: Signed[Transfer]) -> Iterator[str]:
         """Carry a transfer out, and yield after each write on one shard: a crash may come after any of them.
 

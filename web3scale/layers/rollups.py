@@ -9,27 +9,17 @@ Sources: Groth (2016), EUROCRYPT; Cardozo and Williamson (2018), EIP-1108 (gas o
 
 from typing import Annotated
 
+from web3scale import quantities as q
 from web3scale.formula import formula
-from web3scale.quantities import (
-    Count,
-    InnerShare,
-    Money,
-    Number,
-    PositiveBytes,
-    PositiveDataRate,
-    PositiveRatio,
-    Quantity,
-    Rate,
-    validated,
-)
+from web3scale.quantities import validated
 
 PAIRING_BASE_GAS, PAIRING_GAS, ECMUL_GAS, ECADD_GAS = 45_000, 34_000, 6_000, 150  # EIP-1108
 
-PositiveMoneyPerByte = Annotated[Number, Quantity("money/byte", open="low")]
+PositiveMoneyPerByte = Annotated[q.Number, q.Quantity("money/byte", open="low")]
 
 
 @formula(data_rate="C", transaction_size="s")
-def rollup_throughput(data_rate: PositiveDataRate, transaction_size: PositiveBytes) -> Rate:
+def rollup_throughput(data_rate: q.PositiveDataRate, transaction_size: q.PositiveBytes) -> q.Rate:
     """Throughput at which a rollup's transactions fill the bytes that layer 1 has for them, C/s.
 
     Rollups that share layer 1 share this bound.
@@ -42,8 +32,8 @@ def rollup_throughput(data_rate: PositiveDataRate, transaction_size: PositiveByt
 
 @formula(batch="b", batch_cost=r"c_{\mathrm{fix}}", byte_cost=r"c_{\mathrm{data}}", transaction_size="s")
 def rollup_cost(
-    batch: Count, batch_cost: Money, byte_cost: PositiveMoneyPerByte, transaction_size: PositiveBytes
-) -> Money:
+    batch: q.Count, batch_cost: q.Money, byte_cost: PositiveMoneyPerByte, transaction_size: q.PositiveBytes
+) -> q.Money:
     """Layer-1 cost of one rollup transaction, c_fix/b + c_data·s. Proposition 3.3 of the book.
 
     Each transaction pays its share of the batch's fixed cost, and its bytes.
@@ -55,7 +45,7 @@ def rollup_cost(
 
 
 @formula(byte_cost=r"c_{\mathrm{data}}", transaction_size="s")
-def rollup_cost_floor(byte_cost: PositiveMoneyPerByte, transaction_size: PositiveBytes) -> Money:
+def rollup_cost_floor(byte_cost: PositiveMoneyPerByte, transaction_size: q.PositiveBytes) -> q.Money:
     """Cost below which no batch size brings a rollup transaction, c_data·s.
 
     >>> rollup_cost_floor(16, 12)
@@ -66,8 +56,8 @@ def rollup_cost_floor(byte_cost: PositiveMoneyPerByte, transaction_size: Positiv
 
 @formula(fixed_share="varphi", batch_cost=r"c_{\mathrm{fix}}", byte_cost=r"c_{\mathrm{data}}", transaction_size="s")
 def batch_for_share(
-    fixed_share: InnerShare, batch_cost: Money, byte_cost: PositiveMoneyPerByte, transaction_size: PositiveBytes
-) -> PositiveRatio:
+    fixed_share: q.InnerShare, batch_cost: q.Money, byte_cost: PositiveMoneyPerByte, transaction_size: q.PositiveBytes
+) -> q.PositiveRatio:
     """Batch size at which the fixed part is a given share φ of a transaction's cost. Proposition 3.3 of the book.
 
     It is not rounded; a larger batch has a smaller share.

@@ -33,6 +33,7 @@ class Promise:
     expiry: int  # height of the chain from which on the preimage comes too late
 
 
+@validated
 class PromiseContract:
     """Holds what was promised in an account of its own; the blocks of the `ledger` are its clock.
 
@@ -47,13 +48,11 @@ class PromiseContract:
     (7, b'secret')
     """
 
-    @validated
     def __init__(self, ledger: Ledger) -> None:
         self.ledger, self.account = ledger, ledger._contract("promises")
         self.shown: dict[bytes, bytes] = {}  # the preimages that everybody can read on the chain, by their hashes
         self._waiting: dict[bytes, bool] = {}  # of every promise, by its digest: whether its money is still held
 
-    @validated
     def lock(self, order: Signed[Promise]) -> None:
         """Take the amount from the payer."""
         promise = order.body
@@ -64,7 +63,6 @@ class PromiseContract:
         self.ledger._move(promise.payer, self.account, promise.amount)
         self._waiting[digest(promise)] = True
 
-    @validated
     def claim(self, promise: Promise, preimage: bytes) -> None:
         """Pay the payee, in time, for the preimage: whoever shows it."""
         height = self.ledger.height
@@ -73,7 +71,6 @@ class PromiseContract:
         self._pay(promise, promise.payee)
         self.shown[promise.hash] = preimage
 
-    @validated
     def refund(self, promise: Promise) -> None:
         """Pay the payer back once the promise has expired; anybody may ask for that."""
         height = self.ledger.height
@@ -87,6 +84,7 @@ class PromiseContract:
 
 
 @message
+@validated
 class Edge:
     """One direction of a channel, as its source announces it."""
 
@@ -97,7 +95,6 @@ class Edge:
     cltv_delta: int  # blocks by which the promise to the source must outlast the one from it
     capacity_msat: int  # the most it forwards at once
 
-    @validated
     def fee(self, amount_msat: int) -> int:
         """Fee for forwarding an amount, in whole millisatoshi, rounded down."""
         return self.base_fee_msat + amount_msat * self.proportional_millionths // 1_000_000
