@@ -229,10 +229,10 @@ def nakamoto_double_spend(adversary: q.One[q.Minority], confirmations: Confirmat
     """
     from scipy.special import gammainc, gammaincc
 
-    q, z = adversary, confirmations
-    if q == 0 or z == 0:
+    share, z = adversary, confirmations
+    if share == 0 or z == 0:
         return float(z == 0)
-    odds, short = q / (1 - q), (1 - 2 * q) / (1 - q)  # short is 1 - odds: each to all its digits
+    odds, short = share / (1 - share), (1 - 2 * share) / (1 - share)  # short is 1 - odds: each to all its digits
     # ahead already: certain. Behind by z - j: catches up with odds^(z-j), and the sum over j is a Poisson tail again,
     # of mean z. Both terms are positive, so nothing cancels
     decay = short + (np.log1p(-short) if short < 0.5 else np.log(odds))
@@ -251,11 +251,11 @@ def double_spend(adversary: q.One[q.Minority], confirmations: Confirmations) -> 
     """
     from scipy.special import betainc, betaincc
 
-    q, z = adversary, confirmations
+    share, z = adversary, confirmations
     if z == 0:
         return 1.0
     # near one half 4q(1-q) is 1 up to rounding, and its distance from 1 is what counts
-    return float(betainc(z, 0.5, 4 * q * (1 - q)) if q < 0.25 else betaincc(0.5, z, (1 - 2 * q) ** 2))
+    return float(betainc(z, 0.5, 4 * share * (1 - share)) if share < 0.25 else betaincc(0.5, z, (1 - 2 * share) ** 2))
 
 
 # Forks

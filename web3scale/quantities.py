@@ -257,7 +257,8 @@ def validated(thing: T) -> T:
     """
     if inspect.isclass(thing):
         for name, method in list(vars(thing).items()):
-            if inspect.isfunction(method) and (name == "__init__" or not name.startswith("_")):
+            own = name == "__init__" and not hasattr(thing, "__dataclass_fields__")  # a record's is not written by hand
+            if inspect.isfunction(method) and (own or not name.startswith("_")):
                 setattr(thing, name, _validated(method))
         return thing
     return _validated(thing)  # type: ignore[arg-type, return-value]

@@ -24,6 +24,7 @@ from web3scale.message import Signed, digest, message, signed
 from web3scale.quantities import validated
 
 
+@validated
 @message
 class Terms:
     """What the two agree on before they lock anything."""
@@ -125,6 +126,7 @@ def next_state(terms: Terms, state: State, payer: bytes, amount: int) -> State:
     return State(state.channel, state.sequence + 1, paid if place == 0 else paid[::-1])
 
 
+@validated
 @dataclass(frozen=True)
 class Channel:
     """What the chain knows of a channel. Each rule returns what it knows next, or refuses.
