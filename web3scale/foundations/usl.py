@@ -135,12 +135,12 @@ def _fit(n: Array, x: Array) -> UslFit:
     covariance = np.zeros((3, 3))
     covariance[np.ix_(free, free)] = variance * np.linalg.pinv(slope.T @ slope)
     units = unit * np.array([scale, 1.0, 1.0])
-    gain, contention, coherency = map(float, finite("fit_usl", z * units))
+    gain, contention, coherency = map(float, z * units)
     return UslFit(
         gain,
         contention,
         coherency,
-        covariance=finite("fit_usl", covariance * np.outer(units, units)),
+        covariance=finite("fit_usl", covariance * np.outer(units, units)),  # finite only where the three are
         residual=float(np.sqrt(variance)) * scale,
         freedom=freedom,
         at_bound=tuple(name for name, inside in zip(NAMES, free, strict=True) if not inside),
