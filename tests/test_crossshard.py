@@ -280,7 +280,7 @@ def test_every_write_of_an_older_epoch_is_refused_by_the_storage(write):
     payments = {"lock": [{}], "prepare": [{NAMES[3]: 1}], "decide": [{}]}.get(write, [])
     arguments = [] if write == "fence" else [pay(0, {NAMES[3]: 1}, 2) if write == "lock" else across(), *payments]
     with pytest.raises(Rejected) as refusal:
-        getattr(at, write)(0, *arguments)
+        getattr(at, f"_{write}")(0, *arguments)
     assert (refusal.value.rule, refusal.value.values) == (OUTLIVED, {"epoch": 0, "seen": 1})
     assert state(sharded) == before
     assert at.epoch == 1
@@ -403,9 +403,22 @@ def test_home_decides_only_what_it_holds_the_lock_for():
     sharded = fresh()
     before = state(sharded)
     with pytest.raises(Rejected) as refusal:
-        sharded.shards[0].decide(0, across(), {})
+        sharded.shards[0]._decide(0, across(), {})
     assert refusal.value.rule == "transfer: home must hold its lock"
     assert refusal.value.values == {"sender": NAMES[0]}
+    assert state(sharded) == before
+
+
+def test_a_stranger_reaches_no_write_of_the_protocol():
+    """A shard takes its coordinators' word, so nobody else may speak: public is only what a signature protects."""
+    names = {name for name, thing in vars(Shard).items() if callable(thing) and not name.startswith("_")}
+    assert names == {"apply"}
+    sharded = fresh()
+    first(sharded.steps(across()), 3)
+    before = state(sharded)
+    for shard in sharded.shards:
+        assert refused(lambda shard=shard: shard.apply(across())) in (UNDER_WAY, OPEN)
+        assert refused(lambda shard=shard: shard.apply(pay(0, {NAMES[1]: 1}))) in (UNDER_WAY, OPEN)
     assert state(sharded) == before
 
 

@@ -56,36 +56,38 @@ class Shard:
         self.prepared: dict[Signed[Transfer], Mapping[bytes, int]] = {}
         self.recovered: list[Receipt] = []
 
-    def fence(self, epoch: int, visits: int = 0) -> None:
-        """Take no more writes of a smaller epoch. Every other write on a shard begins with this."""
-        self.visits += visits
-        require(epoch >= self.epoch, "shard: coordinator must not outlive a recovery", epoch=epoch, seen=self.epoch)
-        self.epoch = epoch
-
     def apply(self, transfer: Signed[Transfer]) -> None:
         """Apply a transfer whose accounts all lie here."""
         self.visits += 1
         if refusal := self.ledger.apply(transfer).refusal:
             raise refusal
 
-    def lock(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
+    # For coordinators, whose word a shard takes: a stranger has no way to call these
+
+    def _fence(self, epoch: int, visits: int = 0) -> None:
+        """Take no more writes of a smaller epoch. Every other write on a shard begins with this."""
+        self.visits += visits
+        require(epoch >= self.epoch, "shard: coordinator must not outlive a recovery", epoch=epoch, seen=self.epoch)
+        self.epoch = epoch
+
+    def _lock(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Check a transfer, and hold its sender's account for it: phase one at home."""
-        self.fence(epoch, visits=1)
+        self._fence(epoch, visits=1)
         check_form(transfer, self.ledger.chain)
         self.ledger._check_state(transfer.body)
         self.ledger._check_recipients(payments)
         self.ledger._held.add(transfer.body.sender)  # nothing else on the chain spends from it meanwhile
         self.locked[transfer] = epoch
 
-    def prepare(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
+    def _prepare(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Promise to pay the recipients kept here: phase one elsewhere."""
-        self.fence(epoch, visits=1)
+        self._fence(epoch, visits=1)
         self.ledger._check_recipients(payments)
         self.prepared[transfer] = payments
 
-    def decide(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
+    def _decide(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Charge the sender, pay the recipients kept here, release the lock: from here on the transfer has happened."""
-        self.fence(epoch, visits=1)
+        self._fence(epoch, visits=1)
         order = transfer.body
         require(transfer in self.locked, "transfer: home must hold its lock", sender=order.sender)
         self.ledger._held.remove(order.sender)
@@ -93,21 +95,21 @@ class Shard:
         self.ledger._charge(order, {**payments, self.clearing: elsewhere})
         self.decided[transfer] = self.locked.pop(transfer)
 
-    def commit(self, epoch: int, transfer: Signed[Transfer]) -> None:
+    def _commit(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Pay the recipients kept here; a second time changes nothing."""
-        self.fence(epoch, visits=1)
+        self._fence(epoch, visits=1)
         for recipient, amount in self.prepared.pop(transfer, {}).items():
             self.ledger._move(self.clearing, recipient, amount)
 
-    def close(self, epoch: int, transfer: Signed[Transfer]) -> None:
+    def _close(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Forget a decision that all others have followed: bookkeeping at home, and no visit."""
-        self.fence(epoch)
+        self._fence(epoch)
         if self.decided.pop(transfer, epoch) < epoch:
             self.recovered.append(Receipt(transfer, None))
 
-    def abort(self, epoch: int, transfer: Signed[Transfer]) -> None:
+    def _abort(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Forget the promise or release the lock; a second time changes nothing."""
-        self.fence(epoch, visits=1)
+        self._fence(epoch, visits=1)
         self.prepared.pop(transfer, None)
         if transfer in self.locked:
             self.ledger._held.remove(transfer.body.sender)
@@ -193,31 +195,31 @@ class ShardedLedger:
             self.shards[home].apply(transfer)
             yield f"applied at {home}"
             return
-        self.shards[home].lock(epoch, transfer, mine)
+        self.shards[home]._lock(epoch, transfer, mine)
         yield f"locked at {home}"
         for at, payments in others:
             try:
-                self.shards[at].prepare(epoch, transfer, payments)
+                self.shards[at]._prepare(epoch, transfer, payments)
             except Rejected:
                 yield from self._abort(epoch, transfer)
                 raise
             yield f"prepared at {at}"
-        self.shards[home].decide(epoch, transfer, mine)
+        self.shards[home]._decide(epoch, transfer, mine)
         yield f"decided at {home}"
         yield from self._finish(epoch, transfer)
 
     def _abort(self, epoch: int, transfer: Signed[Transfer]) -> Iterator[str]:
         home, *others = self.touched(transfer.body)
         for at in [*others, home]:  # the lock last: it is what tells a recovery that there is something to undo
-            self.shards[at].abort(epoch, transfer)
+            self.shards[at]._abort(epoch, transfer)
             yield f"aborted at {at}"
 
     def _finish(self, epoch: int, transfer: Signed[Transfer]) -> Iterator[str]:
         home, *others = self.touched(transfer.body)
         for at in others:
-            self.shards[at].commit(epoch, transfer)
+            self.shards[at]._commit(epoch, transfer)
             yield f"committed at {at}"
-        self.shards[home].close(epoch, transfer)
+        self.shards[home]._close(epoch, transfer)
         yield f"closed at {home}"
 
     def apply(self, transfer: Signed[Transfer]) -> Receipt:
@@ -237,7 +239,7 @@ class ShardedLedger:
         """
         epoch = self.shards[0].epoch + 1  # this and the first fence are one write on the first shard
         for at, shard in enumerate(self.shards):
-            shard.fence(epoch)
+            shard._fence(epoch)
             yield f"fenced at {at}"
         for shard in self.shards:
             for transfer in [t for t, begun in (shard.locked | shard.decided).items() if begun < epoch]:
