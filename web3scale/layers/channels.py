@@ -255,7 +255,7 @@ class ChannelContract:
 class ChannelParty:
     """One participant, who keeps to Algorithm 3.2 and so is paid what Theorem 3.1 promises, whatever the other does.
 
-    Its owner must let it `watch` so often that two looks are always fewer than `challenge_blocks` blocks apart, and
+    Its owner must let it `watch` so often that successive looks are fewer than `challenge_blocks` blocks apart, and
     count a payment as received once `complete` has returned the revocation of what was before.
     """
 
