@@ -278,8 +278,9 @@ def _validated(function: Callable[P, T]) -> Callable[P, T]:
         return function(*given.args, **given.kwargs)
 
     call.__validated__ = True  # type: ignore[attr-defined]
+    # what help() shows: names, without the Annotated noise
     plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
-    call.__signature__ = inspect.Signature(plain)  # type: ignore[attr-defined]  what help() shows: names, no annotations
+    call.__signature__ = inspect.Signature(plain)  # type: ignore[attr-defined]
     if function.__doc__ and "self" not in signature.parameters:
         kinds = _hints(function)
         rows = {name: unit_and_range(kinds[name]) for name in signature.parameters}
