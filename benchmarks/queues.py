@@ -6,14 +6,14 @@ import ciw
 import numpy as np
 import simpy
 
-from web3scale.foundations import queueing
+from web3scale import queues
 
 ARRIVAL, SERVICE = 800.0, 1000.0
-THEORY = queueing.mm1_response(ARRIVAL / SERVICE, SERVICE)
+THEORY = queues.mm1_response(ARRIVAL / SERVICE, SERVICE)
 
 
 def web3scale_run(jobs: int) -> float:
-    run = queueing.simulate_queue(ARRIVAL, SERVICE, jobs=jobs, rng=np.random.default_rng(1))
+    run = queues.simulate_queue(ARRIVAL, SERVICE, jobs=jobs, rng=np.random.default_rng(1))
     return float(run.mean_response_s[0])
 
 

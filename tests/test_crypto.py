@@ -153,15 +153,31 @@ def test_an_inner_node_is_no_leaf():
 @pytest.mark.parametrize("index", [-1, 2, 1.0, True, None])
 def test_no_proof_of_a_leaf_that_is_not_there(index):
     tree = MerkleTree([b"a", b"b"])
-    with pytest.raises(DomainError, match="inclusion_proof: index must be"):
+    with pytest.raises(DomainError, match=r"^MerkleTree.*: index must be"):
         tree.inclusion_proof(index)
     root = tree.root
-    with pytest.raises(DomainError, match="update: index must be"):
+    with pytest.raises(DomainError, match=r"^MerkleTree.*: (index|leaves) must be"):
         tree.update({0: b"x", index: b"y"})
     assert tree.root == root, "a refused update changes nothing"
-    with pytest.raises(TypeError):
-        tree.update({0: b"x", 1: "text"})
-    assert tree.root == root
+
+
+@pytest.mark.parametrize("bad", [{0: b"x", 1: "text"}, {0: b"x", 1: None}, [b"x"], None, 3])
+def test_a_tree_takes_bytes_only(bad):
+    tree = MerkleTree([b"a", b"b"])
+    root = tree.root
+    with pytest.raises(DomainError, match=r"^MerkleTree.update: leaves must be"):
+        tree.update(bad)
+    with pytest.raises(DomainError, match=r"^MerkleTree.append: leaf must be a bytes"):
+        tree.append(bad)
+    with pytest.raises(DomainError, match=r"^MerkleTree: leaves must be"):
+        MerkleTree([b"a", bad])
+    assert (tree.root, len(tree)) == (root, 2)
+
+
+@pytest.mark.parametrize("bad", ["ab", b"ab", None, 3, [1, 2]])
+def test_a_tree_is_made_of_a_list_of_bytes(bad):
+    with pytest.raises(DomainError, match=r"^MerkleTree: leaves must be"):
+        MerkleTree(bad)
 
 
 @pytest.mark.parametrize("old", [0, -1, 3, 1.0])

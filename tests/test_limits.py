@@ -1,7 +1,6 @@
 """Chapter 2: bounds on throughput, the price in security, forks and double spends."""
 
 import math
-from datetime import date
 from fractions import Fraction
 
 import mpmath
@@ -160,6 +159,24 @@ def test_nakamoto_s_sum_in_exact_fractions(q, z):
     assert limits.nakamoto_double_spend(q, z) == pytest.approx(float(exact), rel=1e-11)
 
 
+@pytest.mark.parametrize("z", [1, 2, 3, 6, 10, 30, 100, 200, 201, 500, 1000, 10**6])
+def test_double_spends_to_twelve_digits(z):
+    """Against sixty digits of mpmath, from a hopeless adversary to one just short of a half."""
+    shares = [1e-300, 1e-100, 1e-30, 1e-17, 1e-12, 1e-8, 1e-4, 0.01, 0.1, 0.2, 0.249999, 0.25, 0.3, 1 / 3, 0.334]
+    with mpmath.workdps(60):
+        for share in [*shares, 0.4, 0.49, 0.4999, 0.4999999] if z <= 1000 else [0.4999999]:
+            q = mpmath.mpf(share)
+            odds = q / (1 - q)
+            ahead = mpmath.gammainc(z + 1, 0, z * odds, regularized=True)
+            behind = (odds * mpmath.exp(1 - odds)) ** z * mpmath.gammainc(z + 1, z, regularized=True)
+            exact = mpmath.betainc(z, mpmath.mpf(1) / 2, 0, 4 * q * (1 - q), regularized=True)
+            smallest = 1e-290  # below it floats lose their digits one by one
+            assert limits.nakamoto_double_spend(share, z) == pytest.approx(
+                float(ahead + behind), rel=1e-12, abs=smallest
+            )
+            assert limits.double_spend(share, z) == pytest.approx(float(exact), rel=1e-12, abs=smallest)
+
+
 @pytest.mark.parametrize("z", [1, 4, 1000, 10**5, 10**9, 10**12])
 def test_probabilities_near_one_half(z):
     near = math.nextafter(0.5, 0)
@@ -183,15 +200,6 @@ def test_best_fan_out_broadcasts():
     assert many == pytest.approx([math.e, limits.best_fan_out(0.1, 0.01)])
 
 
-def test_the_facts_are_dated_sourced_and_in_known_units():
-    units = {"s", "byte", "weight", "gas", "1", "compute units"}
-    for fact in limits.load_chains():
-        assert fact.unit in units, fact
-        assert date.fromisoformat(fact.date) <= date(2026, 11, 24), fact
-        assert fact.value > 0
-        assert len(fact.source) > 10
-
-
 def test_the_least_of_three_bounds_binds():
     bound = limits.throughput_bound(1e6, [30e6, 3e9], 1 / 12, 110, 21_000, [25e6 / 8, 1e5], 8)
     assert bound == pytest.approx([limits.gas_throughput(30e6, 1 / 12, 21_000), 1e5 / 8 / 110])
@@ -208,30 +216,6 @@ def test_a_few_exact_values():
     assert fast.growth_rate[0] == pytest.approx(50, rel=0.02)
 
 
-def test_the_last_rows_of_the_facts_are_read_and_dates_are_days():
-    near = [(f.date, f.value) for f in limits.load_chains() if f.chain == "NEAR"]
-    assert near[0] == ("2021-11-15", 4)
-    assert [value for _, value in near] == [4, 5, 6, 8, 9]
-
-
-def test_the_facts_that_others_publish():
-    # go-ethereum and the consensus specification (commits in the file), BIP 141, Croman et al. (2016)
-    facts = {}
-    for fact in limits.load_chains():
-        facts.setdefault((fact.chain, fact.quantity), []).append(fact.value)
-    assert facts["Ethereum", "slot"] == [12]
-    assert facts["Ethereum", "blob_size"] == [131072]
-    assert facts["Ethereum", "transfer_gas"] == [21000]
-    assert facts["Ethereum", "gas_limit_default"] == [30e6, 36e6, 45e6, 60e6]
-    assert facts["Ethereum", "blobs_target"] == [3, 6, 10, 14]
-    assert facts["Ethereum", "blobs_max"] == [6, 9, 15, 21]
-    assert facts["Ethereum", "blob_fee_update_fraction"] == [3338477, 5007716, 8346193, 11684671]
-    assert facts["Bitcoin", "block_weight_limit"] == [4000000]
-    assert facts["Bitcoin", "propagation_median"] == [8.7]
-    assert facts["Bitcoin", "propagation_90_percent"] == [79]
-    assert facts["Bitcoin", "block_size_measured"] == [540000]
-
-
 def test_same_seed_same_run():
     one, two = (limits.simulate_mining(2.0, 0.5, blocks=100, runs=3, rng=np.random.default_rng(1)) for _ in range(2))
     assert one.longest.tobytes() == two.longest.tobytes()
@@ -244,18 +228,36 @@ def test_same_seed_same_run():
     ("call", "message"),
     [
         (lambda: limits.double_spend(0.5, 6), r"double_spend: adversary must be a number in \[0, 0.5\), got 0.5"),
-        (lambda: limits.double_spend(0.1, -1), "double_spend: confirmations must be an integer of at least 0, got -1"),
+        (
+            lambda: limits.double_spend(0.1, -1),
+            "double_spend: confirmations must be an integer in 0 .* got -1",
+        ),
         (lambda: limits.nakamoto_double_spend(math.nan, 1), "nakamoto_double_spend: adversary"),
         (lambda: limits.nakamoto_double_spend(0.1, 1.5), "nakamoto_double_spend: confirmations"),
-        (lambda: limits.nakamoto_double_spend(0.1, 10**400), "nakamoto_double_spend: confirmations must be at most"),
-        (lambda: limits.double_spend(0.1, 10**5000), "double_spend: confirmations must be at most"),
+        (
+            lambda: limits.nakamoto_double_spend(0.1, 10**400),
+            "nakamoto_double_spend: confirmations must be an integer",
+        ),
+        (lambda: limits.double_spend(0.1, 10**5000), "double_spend: confirmations must be an integer"),
         (
             lambda: limits.simulate_mining(1e-308, 1, blocks=50, runs=1, rng=np.random.default_rng(1)),
             "simulate_mining: the result must be finite",
         ),
         (
+            lambda: limits.simulate_mining(1, 1, blocks=10**6, runs=3, rng=np.random.default_rng(1)),
+            "simulate_mining: blocks times runs must be at most 2000000, got 3000000",
+        ),
+        (
+            lambda: limits.simulate_mining(1.7e308, 0, blocks=2, runs=50, rng=np.random.default_rng(1)),
+            "simulate_mining: the result must be finite",
+        ),
+        (
             lambda: limits.simulate_mining(1, 1, blocks=10**29, runs=1, rng=np.random.default_rng(1)),
-            "simulate_mining: blocks times runs must be at most",
+            "simulate_mining: blocks must be an integer in 2 ... 2000000, got 1000",
+        ),
+        (
+            lambda: limits.simulate_mining(1, 1, blocks=2, runs=10**6, rng=np.random.default_rng(1)),
+            "simulate_mining: runs must be an integer in 1 ... 100000, got 1000000",
         ),
         (lambda: limits.growth_rate(sp.true, 1), "growth_rate: block_rate must be a number"),
         (lambda: limits.best_fan_out(-1, 1), "best_fan_out: link_latency"),
@@ -266,7 +268,7 @@ def test_same_seed_same_run():
         (lambda: limits.simulate_mining(1, -1, blocks=5, runs=1, rng=np.random.default_rng(1)), "propagation_delay"),
         (lambda: limits.simulate_mining(1, 1, blocks=1, runs=1, rng=np.random.default_rng(1)), "blocks"),
         (lambda: limits.simulate_mining(1, 1, blocks=5, runs=0, rng=np.random.default_rng(1)), "runs"),
-        (lambda: limits.simulate_mining(1, 1, blocks=5, runs=1, rng=1), "rng must be a numpy.random.Generator"),
+        (lambda: limits.simulate_mining(1, 1, blocks=5, runs=1, rng=1), "rng must be a Generator"),
     ],
 )
 def test_bad_input(call, message):

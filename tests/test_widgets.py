@@ -11,23 +11,24 @@ import matplotlib.pyplot as plt
 import pytest
 
 from web3scale.errors import DomainError
-from web3scale.widgets import LIMIT, VIEW, explore
+from web3scale.widgets import LIMIT, VIEW, Slider, explore
 
 NODES, SHARES = [1, 4, 16], [0.5, 0.9]
-
-
-def draw(nodes, share):
-    figure, ax = plt.subplots(figsize=(2, 1))
-    ax.plot([0, nodes], [0, share])
-    return figure
 
 
 def alt(nodes, share):
     return f'speed-up of "p = {share}" & n < {nodes + 1} nodes'
 
 
-def two_sliders(**options):
-    return explore(draw, name="fig-speedup", alt=alt, nodes=NODES, share=SHARES, **options)
+def draw(nodes, share):
+    figure, ax = plt.subplots(figsize=(2, 1))
+    ax.plot([0, nodes], [0, share])
+    return figure, alt(nodes, share)
+
+
+def two_sliders(label="Nodes <n>", start=(1, 0.5)):
+    sliders = {"nodes": Slider(label, NODES, start[0]), "share": Slider("share", SHARES, start[1])}
+    return explore(draw, name="fig-speedup", **sliders)
 
 
 VOID = {"img", "input"}  # elements without an end
@@ -66,7 +67,7 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def source():
-    return two_sliders(labels={"nodes": "Nodes <n>"}).html()
+    return two_sliders().html()
 
 
 @pytest.fixture(scope="module")
@@ -140,8 +141,8 @@ def test_without_a_script_the_page_says_what_to_do(page):
 
 
 def test_same_bytes_twice(source):
-    assert two_sliders(labels={"nodes": "Nodes <n>"}).html() == source
-    explorer = two_sliders(labels={"nodes": "Nodes <n>"})
+    assert two_sliders().html() == source
+    explorer = two_sliders()
     assert explorer.html() == explorer.html() == source
 
 
@@ -168,7 +169,7 @@ def test_points_and_text():
 
 
 def test_moving_a_live_slider_redraws():
-    box = two_sliders(labels={"nodes": "Nodes"}).live()
+    box = two_sliders("Nodes").live()
     nodes, share, picture = box.children
     assert [nodes.description, share.description] == ["Nodes", "share"]
     assert list(nodes.options) == NODES
@@ -198,31 +199,58 @@ def test_mimebundle():
     assert bundle[VIEW]["model_id"] == explorer._live.model_id  # kept alive as long as its figure
 
 
+def test_each_frame_is_drawn_once_however_often_it_is_shown():
+    drawn = []
+
+    def count(nodes):
+        drawn.append(nodes)
+        return plt.figure(figsize=(1, 1)), f"{nodes} nodes"
+
+    explorer = explore(count, name="fig-once", nodes=Slider("nodes", NODES, 4))
+    assert (repr(explorer), explorer.html(), repr(explorer)) == (
+        repr(explorer),
+        explorer.html(),
+        "1 nodes\n4 nodes\n16 nodes",
+    )
+    assert drawn == NODES
+
+
 # Refusals
 
 
-@pytest.mark.parametrize("name", ["", "Fig", "fig speedup", "1fig", "fig_1", '"><script>', "fig\n"])
+@pytest.mark.parametrize("name", ["", "Fig", "fig speedup", "1fig", "fig_1", '"><script>', "fig\n", None, 3])
 def test_name_refused(name):
     with pytest.raises(DomainError, match=r"^explore: name must be lower-case letters, digits and hyphens, got "):
-        explore(draw, name=name, alt=alt, nodes=NODES, share=SHARES)
+        explore(draw, name=name, nodes=Slider("n", NODES, 1), share=Slider("p", SHARES, 0.5))
 
 
-@pytest.mark.parametrize("values", [{}, {"nodes": []}, {"nodes": [1], "share": []}])
-def test_empty_sliders_refused(values):
-    with pytest.raises(DomainError, match=r"^explore: values must hold a slider or more, none empty, got "):
-        explore(draw, name="fig", alt=alt, **values)
+@pytest.mark.parametrize(
+    "sliders",
+    [
+        {},
+        {"nodes": Slider("n", [], 1)},
+        {"nodes": Slider("n", [1], 1), "share": Slider("p", [], None)},
+        {"nodes": Slider("n", NODES, 11)},
+        {"nodes": NODES},
+        {"nodes": ("n", NODES, 1)},
+    ],
+)
+def test_a_slider_has_values_and_starts_at_one(sliders):
+    with pytest.raises(DomainError, match=r"^explore: sliders must be Sliders, one or more, that start at a"):
+        explore(draw, name="fig", **sliders)
 
 
 def test_more_than_25_frames_refused():
     assert LIMIT == 25
-    assert len(explore(draw, name="fig", alt=alt, nodes=range(5), share=range(5)).points) == 25
-    for values in ({"nodes": range(26)}, {"nodes": range(13), "share": range(2)}):
-        with pytest.raises(DomainError, match=r"^explore: values must make at most 25 frames, got 26$"):
-            explore(draw, name="fig", alt=alt, **values)
+    five = Slider("five", range(5), 0)
+    assert len(explore(draw, name="fig", nodes=five, share=five).points) == 25
+    for sliders in ({"nodes": range(26)}, {"nodes": range(13), "share": range(2)}):
+        with pytest.raises(DomainError, match=r"^explore: sliders must make at most 25 frames, got 26$"):
+            explore(draw, name="fig", **{n: Slider(n, values, 0) for n, values in sliders.items()})
 
 
 def test_start_places_the_sliders_everywhere():
-    figure = two_sliders(start={"share": 0.9})
+    figure = two_sliders(start=(1, 0.9))
     page = figure.html()
     assert len(re.findall(r'<img alt="[^"]*" src', page)) == 1  # the one that is not hidden
     assert html.escape(alt(1, 0.9)) in re.findall(r'<img alt="([^"]*)" src', page)
@@ -230,19 +258,7 @@ def test_start_places_the_sliders_everywhere():
     assert [slider.value for slider in figure.live().children[:-1]] == [1, 0.9]
 
 
-@pytest.mark.parametrize("start", [{"share": 11}, {"other": 1}])
-def test_start_must_be_one_of_the_values(start):
-    with pytest.raises(DomainError, match="explore: start must name sliders and their values"):
-        two_sliders(start=start)
-
-
-def test_labels_must_name_sliders():
-    with pytest.raises(DomainError, match="explore: labels must name sliders"):
-        two_sliders(labels={"typo": "nodes n"})
-
-
 def test_a_value_cannot_end_the_script():
-    figure = explore(draw, name="fig-end", alt=alt, nodes=["</script>"], share=[1])
-    figure.draw = lambda **_: draw(1, 1)
-    figure.alt = lambda **_: "frame"
+    sliders = {"nodes": Slider("</script>", ["</script>"], "</script>"), "share": Slider("p", [1], 1)}
+    figure = explore(lambda **_: (plt.figure(), "a frame </script>"), name="fig-end", **sliders)
     assert figure.html().count("</script>") == 1

@@ -35,7 +35,7 @@ def encode(*fields: int | str | bytes) -> bytes:
     >>> encode(258).hex()
     '69000000020102'
     """
-    parts = []
+    parts: list[bytes] = []
     for field in fields:
         if type(field) is bytes:
             parts += _HEADER(b"b", len(field)), field
@@ -159,6 +159,7 @@ def _node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+@validated
 class MerkleTree:
     """A list of byte strings, `leaves`, and the digest that commits to all of them; a change costs log n hashes.
 
@@ -188,7 +189,6 @@ class MerkleTree:
         """The digest that commits to all leaves; of no leaves, the SHA-256 of nothing."""
         return self._levels[-1][0] if len(self) else EMPTY_ROOT
 
-    @validated
     def append(self, leaf: bytes) -> None:
         """Add a leaf at the end."""
         at = len(self)
@@ -200,7 +200,6 @@ class MerkleTree:
                 self._levels[height].append(b"")
         self.update({at: leaf})
 
-    @validated
     def update(self, leaves: Mapping[int, bytes]) -> None:
         """Replace leaves by their index, many at once; where there is no such leaf, none is replaced."""
         for index in leaves:
@@ -214,7 +213,6 @@ class MerkleTree:
                 left = 2 * index
                 level[index] = _node_hash(below[left], below[left + 1]) if left < last else below[left]
 
-    @validated
     def inclusion_proof(self, index: int) -> tuple[bytes, ...]:
         """Return the digests that lead from one leaf to the root, for `verify_inclusion`."""
         self._check(index)
@@ -225,7 +223,6 @@ class MerkleTree:
             index >>= 1
         return tuple(path)
 
-    @validated
     def consistency_proof(self, old_size: int) -> tuple[bytes, ...]:
         """Return the digests that show this tree to extend its first leaves, for `verify_consistency`."""
         if not 1 <= old_size <= len(self):
@@ -281,7 +278,8 @@ def _are_digests(*values: object) -> bool:
 
 
 def _is_path(proof: object) -> bool:
-    return isinstance(proof, (tuple, list)) and _are_digests(*proof)
+    # exactly a tuple or a list: of a subclass, iterating may do anything
+    return (type(proof) is tuple or type(proof) is list) and _are_digests(*proof)
 
 
 def _are_sizes(*values: object) -> bool:

@@ -24,7 +24,8 @@ class Rejected(Exception):  # noqa: N818  the field's word for a refusal; it is 
 
     def __init__(self, rule: str, **values: object) -> None:
         got = ", ".join(f"{name}={shown(value)}" for name, value in values.items())
-        super().__init__(f"{rule}, got {got}" if got else rule)
+        said = rule if isinstance(rule, str) else shown(rule)
+        super().__init__(f"{said}, got {got}" if got else said)
         self.rule = rule
         self.values = values
 

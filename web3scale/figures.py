@@ -40,22 +40,10 @@ def house_style() -> None:
 
 
 def new(xlabel: str, ylabel: str, **options: Any) -> tuple[Any, Any]:
-    """Return a new figure and its axes, both axes labelled (with units, in the caller's words).
+    """Return a new figure and its axes, both labelled with what they show, units in brackets: "throughput [1/s]".
 
-    Parameters
-    ----------
-    xlabel, ylabel
-        What the axes show, units in brackets: ``"throughput [1/s]"``.
-    **options
-        Handed on to ``Axes.set``: limits, scales.
+    `options` are those of Matplotlib's ``Axes.set``: limits, scales.
 
-    Returns
-    -------
-    fig, ax
-        A Matplotlib figure and axes.
-
-    Examples
-    --------
     >>> fig, ax = new("utilisation", "power [1/s²]", ylim=(0, 1))
     >>> ax.get_xlabel()
     'utilisation'
@@ -80,37 +68,11 @@ def theory_and_simulation(
 ) -> float:
     """Draw a formula as a line and simulated runs as points with 95 % bars; return how far apart they are.
 
-    Parameters
-    ----------
-    ax
-        Matplotlib axes.
-    theory
-        The formula, called on `grid` and on `x`.
-    grid : array-like, shape (points,)
-        Where the line is drawn.
-    x : array-like, shape (settings,)
-        Where it was simulated.
-    samples : array-like, shape (settings, runs)
-        Independent results at each setting, two runs or more.
-    label
-        What is drawn, for the legend.
-    colour
-        Place in `COLOURS` and `LINES`.
-    scale
-        Factor from the computed unit to the drawn one.
+    `theory` is called on `grid`, where the line is drawn, and on `x`, where it was simulated. `samples` are independent
+    results, shape (settings, runs), with two runs or more at each setting. `label` goes into the legend, `colour` is a
+    place in `COLOURS` and `LINES`, `scale` leads from the computed unit to the drawn one. Returns the largest distance
+    between the mean of the runs and the formula, in standard errors of that mean.
 
-    Returns
-    -------
-    float
-        The largest distance between the mean of the runs and the formula, in standard errors of that mean.
-
-    Raises
-    ------
-    DomainError
-        If `samples` has not one row a setting, or fewer than two runs.
-
-    Examples
-    --------
     >>> fig, ax = new("x", "y")
     >>> theory_and_simulation(ax, lambda x: 0 * x, [0.0, 1.0], [0.5], [[-1.0, 3.0]])
     0.5

@@ -134,7 +134,7 @@ class Formula(Generic[P]):
                 checked(self.__name__, name, value, Annotated[kind, ONE])
             elif value.is_number:
                 checked(self.__name__, name, float(value) if value.is_real else None, kind)
-            exact.append(sp.sympify(value))
+            exact.append(sp.sympify(value.item() if isinstance(value, np.ndarray) else value))
         return self.body(*exact)  # type: ignore[call-arg]
 
 

@@ -83,6 +83,7 @@ PositiveShare = Annotated[Number, Quantity("1", high=1.0, open="low")]
 InnerShare = Annotated[Number, Quantity("1", high=1.0, open="low high")]
 Minority = Annotated[Number, Quantity("1", high=0.5, open="high")]
 Count = Annotated[Number, Quantity("1", low=1.0)]
+Degree = Annotated[Number, Quantity("1", low=2.0)]
 CountAboveOne = Annotated[Number, Quantity("1", low=1.0, open="low")]
 Ratio = Annotated[Number, Quantity("1")]
 PositiveRatio = Annotated[Number, Quantity("1", open="low")]
@@ -95,6 +96,10 @@ PositiveBytes = Annotated[Number, Quantity("byte", open="low")]
 PositiveDataRate = Annotated[Number, Quantity("byte/s", open="low")]
 PositiveGas = Annotated[Number, Quantity("gas", open="low")]
 Money = Annotated[Number, Quantity("money")]
+PositiveCostRate = Annotated[Number, Quantity("money/s", open="low")]
+Productivity = Annotated[Number, Quantity("1/money")]
+Power = Annotated[Number, Quantity("1/s^2")]
+SecondsPerByte = Annotated[Number, Quantity("s/byte")]
 
 
 def checked(where: str, name: str, value: Any, kind: Any) -> Any:
@@ -109,6 +114,9 @@ def checked(where: str, name: str, value: Any, kind: Any) -> Any:
     Traceback (most recent call last):
     web3scale.errors.DomainError: erlang_c: servers must be an integer of at least 1, got 2.0
     """
+    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
+    if value is not None and type(None) in parts:
+        kind = next(part for part in parts if part is not type(None))
     rule, alone = _rule(kind)
     try:
         if isinstance(rule, Quantity):
@@ -128,6 +136,17 @@ def checked(where: str, name: str, value: Any, kind: Any) -> Any:
     raise DomainError(f"{where}: {name} must be {described(kind)}, got {shown(value)}")
 
 
+def finite(where: str, value: Any) -> Any:
+    """Return a result, `value`, of `where`, once all of it is finite: no argument was too large or too small for it.
+
+    >>> finite("throughput_bound", 3.5)
+    3.5
+    """
+    if not np.all(np.isfinite(value)):
+        raise DomainError(f"{where}: the result must be finite, got {shown(value)}")
+    return value
+
+
 @cache
 def _rule(kind: Any) -> tuple[Quantity | Whole | None, bool]:
     """What an annotation says of numbers, and whether it wants a single one."""
@@ -143,6 +162,8 @@ def described(kind: Any) -> str:
     """
     if rule := _rule(kind)[0]:
         return f"a number in {rule}" if isinstance(rule, Quantity) else str(rule)
+    if isinstance(kind, TypeVar):
+        return "a message"
     return f"a {kind.__name__}" if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
 
 
@@ -205,11 +226,12 @@ def _is_a(value: object, kind: Any) -> bool:
         return type(value) is kind and (kind is not int or value >= 0)  # type: ignore[operator]
     if kind is None:
         return value is None
-    if not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
-        return True  # Any, a type variable, or whoever answers: its answers are looked at instead
-    if names := getattr(
-        kind, "__dataclass_fields__", None
-    ):  # a record: no subclass that says otherwise, nothing missing
+    if isinstance(kind, TypeVar):  # of a generic record: another record, whole
+        return hasattr(type(value), "__dataclass_fields__") and _is_a(value, type(value))
+    if kind is Any or not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
+        return True  # Any, or whoever answers: its answers are looked at instead
+    names = getattr(kind, "__dataclass_fields__", None)
+    if names is not None:  # a record: no subclass that says otherwise, and nothing missing
         return type(value) is kind and all(hasattr(value, name) for name in names)
     return isinstance(value, kind)
 
@@ -219,8 +241,10 @@ def _hints(function: Callable[..., Any]) -> dict[str, Any]:
     return get_type_hints(function, include_extras=True)
 
 
-def validated(function: Callable[P, T]) -> Callable[P, T]:
-    """Hold every argument of a `function` against its annotation before the body runs; write its help from them.
+def validated(thing: T) -> T:
+    """Hold every argument of a function against its annotation before the body runs; write its help from them.
+
+    If the `thing` is a class, do so with its `__init__` and all its public methods.
 
     >>> @validated
     ... def halves(rate: PositiveRate, times: int) -> Rate:
@@ -231,6 +255,15 @@ def validated(function: Callable[P, T]) -> Callable[P, T]:
     Traceback (most recent call last):
     web3scale.errors.DomainError: halves: rate must be a number in (0, inf), got -1
     """
+    if inspect.isclass(thing):
+        for name, method in list(vars(thing).items()):
+            if inspect.isfunction(method) and (name == "__init__" or not name.startswith("_")):
+                setattr(thing, name, _validated(method))
+        return thing
+    return _validated(thing)  # type: ignore[arg-type, return-value]
+
+
+def _validated(function: Callable[P, T]) -> Callable[P, T]:
     signature = inspect.signature(function)
     where = function.__qualname__.split("<locals>.")[-1].removesuffix(".__init__")
 

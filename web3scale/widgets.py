@@ -7,7 +7,8 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
-from typing import Any
+from functools import cached_property
+from typing import Any, NamedTuple
 
 from web3scale.errors import DomainError
 
@@ -44,46 +45,51 @@ def _png(figure: Any, dpi: int) -> str:
     return base64.b64encode(buffer.getvalue()).decode()
 
 
+class Slider(NamedTuple):
+    """One slider: its `label` on the page, the `values` that it can take, and the one where it stands at `start`."""
+
+    label: str
+    values: Sequence[Any]
+    start: Any
+
+
 class Explorer:
     """What `explore` returns: shown as widgets by a kernel, as HTML by a page, as its starting frame on paper.
 
-    Attributes
-    ----------
-    points : list of dict
-        The setting of the sliders at each frame, first slider slowest.
+    `points` holds the setting of the sliders at each frame, first slider slowest.
     """
 
-    def __init__(
-        self,
-        draw: Callable[..., Any],
-        name: str,
-        alt: Callable[..., str],
-        values: dict[str, Sequence[Any]],
-        labels: dict[str, str],
-        start: dict[str, Any],
-    ) -> None:
-        self.name, self.draw, self.alt, self.values, self.labels, self.start = name, draw, alt, values, labels, start
-        self.points = [dict(zip(values, p, strict=True)) for p in itertools.product(*values.values())]
+    def __init__(self, draw: Callable[..., tuple[Any, str]], name: str, sliders: dict[str, Slider]) -> None:
+        self.draw, self.name, self.sliders = draw, name, sliders
+        self.points = [
+            dict(zip(sliders, p, strict=True)) for p in itertools.product(*(s.values for s in sliders.values()))
+        ]
+        self.start = {n: s.start for n, s in sliders.items()}
+
+    @cached_property
+    def frames(self) -> list[tuple[str, str]]:
+        """The picture (SVG) and the sentence of each of the `points`."""
+        drawn = (self.draw(**point) for point in self.points)
+        return [(_svg(figure), sentence) for figure, sentence in drawn]
 
     def __repr__(self) -> str:
-        return "\n".join(self.alt(**point) for point in self.points)
+        return "\n".join(sentence for _, sentence in self.frames)
 
     def html(self) -> str:
         """Return the figure as accessible HTML: native range inputs over one picture a setting, each with alt text."""
         rows = []
-        for name, options in self.values.items():
-            label, first = html.escape(self.labels[name]), html.escape(str(self.start[name]))
+        for label, options, start in self.sliders.values():
+            first = html.escape(str(start))
             rows.append(
-                f'<label class="explore-row"><span>{label}</span> '
+                f'<label class="explore-row"><span>{html.escape(label)}</span> '
                 f'<input type="range" min="0" max="{len(options) - 1}" step="1" '
-                f'value="{list(options).index(self.start[name])}" aria-valuetext="{first}"> '
+                f'value="{list(options).index(start)}" aria-valuetext="{first}"> '
                 f"<output>{first}</output></label>"
             )
-        for point in self.points:
+        for point, (picture, sentence) in zip(self.points, self.frames, strict=True):
             hide = "" if point == self.start else ' hidden style="display: none"'
-            picture = _svg(self.draw(**point))
-            rows.append(f'<img alt="{html.escape(self.alt(**point))}"{hide} src="data:image/svg+xml;base64,{picture}">')
-        values = json.dumps([[str(x) for x in v] for v in self.values.values()]).replace("</", "<\\/")
+            rows.append(f'<img alt="{html.escape(sentence)}"{hide} src="data:image/svg+xml;base64,{picture}">')
+        values = json.dumps([[str(x) for x in s.values] for s in self.sliders.values()]).replace("</", "<\\/")
         script = SCRIPT % {"id": json.dumps(self.name), "values": values}
         still = '<p class="explore-still">If the slider does not change the figure, run this cell.</p>'
         return (
@@ -96,19 +102,17 @@ class Explorer:
         """Return ipywidgets that redraw the figure at every move."""
         import ipywidgets as widgets  # only a live kernel needs it
 
-        style = {"description_width": "12em"}
+        look = {"style": {"description_width": "12em"}, "layout": {"width": "32em"}}
         sliders = {
-            n: widgets.SelectionSlider(
-                options=list(v), value=self.start[n], description=self.labels[n], style=style, layout={"width": "32em"}
-            )
-            for n, v in self.values.items()
+            n: widgets.SelectionSlider(options=list(s.values), value=s.start, description=s.label, **look)
+            for n, s in self.sliders.items()
         }
         picture = widgets.HTML()
 
         def redraw(_: Any = None) -> None:
-            point = {n: s.value for n, s in sliders.items()}
-            data = _png(self.draw(**point), dpi=96)
-            picture.value = f'<img alt="{html.escape(self.alt(**point))}" src="data:image/png;base64,{data}">'
+            figure, sentence = self.draw(**{n: s.value for n, s in sliders.items()})
+            data = _png(figure, dpi=96)
+            picture.value = f'<img alt="{html.escape(sentence)}" src="data:image/png;base64,{data}">'
 
         for slider in sliders.values():
             slider.observe(redraw, "value")
@@ -120,59 +124,28 @@ class Explorer:
         return {
             "text/plain": repr(self),
             "text/html": self.html(),
-            "image/png": _png(self.draw(**self.start), dpi=144),
+            "image/png": _png(self.draw(**self.start)[0], dpi=144),
             VIEW: self._live._repr_mimebundle_()[VIEW],
         }
 
 
-def explore(
-    draw: Callable[..., Any],
-    *,
-    name: str,
-    alt: Callable[..., str],
-    labels: dict[str, str] | None = None,
-    start: dict[str, Any] | None = None,
-    **values: Sequence[Any],
-) -> Explorer:
-    """Draw a figure for every combination of `values`, behind sliders that work with and without a kernel.
+def explore(draw: Callable[..., tuple[Any, str]], *, name: str, **sliders: Slider) -> Explorer:
+    """Draw a figure for every setting of the `sliders`, which work with and without a kernel.
 
-    Parameters
-    ----------
-    draw
-        Called with one value of each slider, returns a Matplotlib figure.
-    name
-        A label for the page, lower-case letters, digits and hyphens.
-    alt
-        Called as `draw` is, returns the alternative text of that frame: what it shows, with its main numbers.
-    labels
-        What each slider is called on the page; its parameter's name otherwise.
-    start
-        Where a slider stands at first; at its first value otherwise.
-    **values
-        The values of each slider, at most 25 combinations in all.
+    `draw`, called with one value of each slider, returns a Matplotlib figure and a sentence: what that frame shows,
+    with its main numbers, for those who cannot see it. `name` is a label for the page: lower-case letters, digits and
+    hyphens. There are at most 25 settings in all.
 
-    Raises
-    ------
-    DomainError
-        If the name is not of that form, a slider is empty, a label or start names no slider or no value of it, or
-        there are more combinations than 25.
-
-    Examples
-    --------
-    >>> explore(None, name="fig-x", alt=lambda n: f"a line of slope {n}", n=[1, 2])
+    >>> import matplotlib.pyplot as plt
+    >>> explore(lambda n: (plt.figure(), f"a line of slope {n}"), name="fig-x", n=Slider("slope", [1, 2], start=1))
     a line of slope 1
     a line of slope 2
     """
-    if not re.fullmatch(r"[a-z][a-z0-9-]*", name):
+    if not (isinstance(name, str) and re.fullmatch(r"[a-z][a-z0-9-]*", name)):
         raise DomainError(f"explore: name must be lower-case letters, digits and hyphens, got {name!r}")
-    if not values or not all(len(v) for v in values.values()):
-        raise DomainError(f"explore: values must hold a slider or more, none empty, got {values!r}")
-    if unknown := (labels or {}).keys() - values.keys():
-        raise DomainError(f"explore: labels must name sliders, got {sorted(unknown)!r}")
-    first = {n: v[0] for n, v in values.items()} | (start or {})
-    if first.keys() != values.keys() or any(first[n] not in v for n, v in values.items()):
-        raise DomainError(f"explore: start must name sliders and their values, got {start!r}")
-    explorer = Explorer(draw, name, alt, values, {n: (labels or {}).get(n, n) for n in values}, first)
+    if not sliders or not all(isinstance(s, Slider) and s.start in s.values for s in sliders.values()):
+        raise DomainError(f"explore: sliders must be Sliders, one or more, that start at a value, got {sliders!r}")
+    explorer = Explorer(draw, name, sliders)
     if len(explorer.points) > LIMIT:
-        raise DomainError(f"explore: values must make at most {LIMIT} frames, got {len(explorer.points)}")
+        raise DomainError(f"explore: sliders must make at most {LIMIT} frames, got {len(explorer.points)}")
     return explorer

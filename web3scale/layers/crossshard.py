@@ -34,6 +34,7 @@ def shard_of(account: bytes, shards: Shards) -> int:
     return int.from_bytes(tagged_hash("web3scale/shard", account), "big") % shards
 
 
+@validated
 class Shard:
     """What one shard keeps on its disk: its accounts, and what it has promised. Every change to it is one atomic write.
 
@@ -45,7 +46,6 @@ class Shard:
     0
     """
 
-    @validated
     def __init__(self, ledger: Ledger) -> None:
         self.ledger = ledger
         self.clearing = ledger._contract("clearing")
@@ -118,6 +118,7 @@ class Shard:
                 self.recovered.append(Receipt(transfer, refusal))
 
 
+@validated
 class ShardedLedger:
     """Shards of one `chain`, with the opening `balances` of all accounts, and the coordinators that cross them.
 
@@ -141,7 +142,6 @@ class ShardedLedger:
     ['fenced at 0', 'fenced at 1', 'fenced at 2', 'fenced at 3', 'aborted at 3', 'aborted at 0']
     """
 
-    @validated
     def __init__(self, chain: str, shards: Shards, balances: Mapping[bytes, int]) -> None:
         clearing = contract_account(chain, "clearing")
         if clearing in balances:
@@ -159,7 +159,6 @@ class ShardedLedger:
         """The shard that keeps an account, or would keep it."""
         return self.shards[shard_of(account, len(self.shards))]
 
-    @validated
     def balance(self, account: bytes) -> int:
         """What an account holds, base units; for `FEES`, on all shards."""
         return sum(s.ledger.balance(account) for s in (self.shards if account == FEES else [self.home(account)]))
@@ -177,7 +176,6 @@ class ShardedLedger:
         """
         return sum(shard.ledger.total for shard in self.shards) - self._start
 
-    @validated
     def touched(self, order: Transfer) -> dict[int, dict[bytes, int]]:
         """The shards that a transfer touches, home first, and the payments on each."""
         places: dict[int, dict[bytes, int]] = {shard_of(order.sender, len(self.shards)): {}}
@@ -185,7 +183,6 @@ class ShardedLedger:
             places.setdefault(shard_of(recipient, len(self.shards)), {})[recipient] = amount
         return places
 
-    @validated
     def steps(self, transfer: Signed[Transfer]) -> Iterator[str]:
         """Carry a transfer out, and yield after each write on one shard: a crash may come after any of them.
 

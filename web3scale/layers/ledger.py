@@ -144,6 +144,7 @@ def contract_account(chain: str, name: str) -> bytes:
     return tagged_hash("web3scale/contract", encode(chain, name))
 
 
+@validated
 class Ledger:
     """Accounts of one `chain`, with their opening `balances` in base units and the `nonces` of their last transfers.
 
@@ -158,7 +159,6 @@ class Ledger:
     transfer: balance must cover amounts and fee, got balance=2, cost=8
     """
 
-    @validated
     def __init__(self, chain: str, balances: Mapping[bytes, int], nonces: Mapping[bytes, int] | None = None) -> None:
         encode(chain)  # refuses what no signature could be made for
         opening = {FEES: 0} | dict(balances)
@@ -194,12 +194,10 @@ class Ledger:
         """Blocks appended: the time of everything that happens on this chain."""
         return len(self.blocks)
 
-    @validated
     def balance(self, account: bytes) -> int:
         """What an account holds, base units."""
         return self._balance[self._at(account)]
 
-    @validated
     def nonce(self, account: bytes) -> int:
         """The number of an account's last transfer."""
         return self._nonce[self._at(account)]
@@ -217,14 +215,12 @@ class Ledger:
             self._dirty.clear()
         return self._tree.root
 
-    @validated
     def prove(self, account: bytes) -> AccountProof:
         """Show what an account holds under the present root."""
         index = self._at(account)
         self.root  # noqa: B018  brings the tree up to date
         return AccountProof(*self._state(index), index, len(self), self._tree.inclusion_proof(index))
 
-    @validated
     def open(self, account: bytes) -> None:
         """Open an account with nothing in it."""
         require(account not in self._index, "ledger: account must be new", account=account)
