@@ -50,8 +50,6 @@ NATURE = {"reorganise_main"}
 
 
 class Together(RuleBasedStateMachine):
-    """Ann among strangers; what must hold stands below as invariants."""
-
     @initialize()
     def open(self):
         self.sharded = ShardedLedger("main", 2, dict.fromkeys((ann, cid, dan), START))
@@ -309,6 +307,14 @@ class Together(RuleBasedStateMachine):
 
 TestTogether = Together.TestCase
 TestTogether.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, derandomize=True)
+
+
+def test_the_stranger_reaches_what_is_public_of_a_shard_and_nothing_that_only_coordinators_may_write():
+    machine = Together()
+    machine.open()
+    names = {n for s in machine.sharded.shards for n in dir(s) if not n.startswith("_")}
+    assert "apply" in names
+    assert not {"lock", "prepare", "decide", "commit", "abort", "close", "fence"} & names
 
 
 pytestmark = pytest.mark.filterwarnings("error::RuntimeWarning")

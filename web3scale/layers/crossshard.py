@@ -176,6 +176,16 @@ class ShardedLedger:
         """
         return sum(shard.ledger.total for shard in self.shards) - self._start
 
+    @property
+    def visits(self) -> list[int]:
+        """Visits that each shard has served."""
+        return [shard.visits for shard in self.shards]
+
+    @property
+    def recovered(self) -> list[Receipt]:
+        """One for each transfer that a recovery settled, for whoever sent it and lost the coordinator."""
+        return [receipt for shard in self.shards for receipt in shard.recovered]
+
     def touched(self, order: Transfer) -> dict[int, dict[bytes, int]]:
         """The shards that a transfer touches, home first, and the payments on each."""
         places: dict[int, dict[bytes, int]] = {shard_of(order.sender, len(self.shards)): {}}
@@ -187,7 +197,7 @@ class ShardedLedger:
         """Carry a transfer out, and yield after each write on one shard: a crash may come after any of them.
 
         If a shard refuses the transfer, it is aborted on all, nothing has changed, and the refusal is raised. What it
-        refuses to a coordinator that slept through a recovery says nothing of the transfer: see `recovered` at home.
+        refuses to a coordinator that slept through a recovery says nothing of the transfer: see `recovered`.
         """
         epoch = self.shards[0].epoch
         (home, mine), *others = self.touched(transfer.body).items()
