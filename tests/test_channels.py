@@ -801,7 +801,7 @@ class _ChannelGame(RuleBasedStateMachine):
         state = State(self.terms.channel, newest.body.sequence + jump, balances)
         pending = [s.body for s in self.states if s.body.sequence > newest.body.sequence]
         fair = sum(balances) == sum(self.terms.deposits) and jump == 1 and self.honest.newest is not None
-        if (fair and not self.honest.leaving and pending in ([], [state])) or state == self.honest.pending:
+        if not self.honest.leaving and ((fair and pending in ([], [state])) or state == self.honest.pending):
             self.ask(state)
         else:
             before = inside(self.honest)
@@ -876,14 +876,14 @@ class _ChannelGame(RuleBasedStateMachine):
         self.opened = getattr(self, "opened", self.record is not None and not late)
         assert self.opened or self.record is None
 
-    @rule(pick=st.integers(0, 5), settles=st.booleans(), seen=st.booleans())
-    def post(self, pick, settles, seen):
-        """Perhaps just after the honest one has looked, so that its next look comes as late as it may."""
+    @rule(pick=st.integers(0, 5), seen=st.booleans(), blocks=st.integers(0, WINDOW))
+    def post(self, pick, seen, blocks):
+        """Perhaps just after the honest one has looked, and settle as soon as the contract lets it."""
         if seen:
             self.look()
         self.attempt(lambda: self.contract.post(posted(self.cheat, self.state(pick))))
-        if settles:
-            self.settle()
+        self.settle()
+        self.wait(blocks, True)
 
     @rule(pick=st.integers(0, 3), how=st.integers(0, 5))
     def forge(self, pick, how):
@@ -945,7 +945,7 @@ class _ChannelGame(RuleBasedStateMachine):
             self.ledger.apply(sign_transfer(key, "main", {target: amount}, fee=0, nonce=nonce))
         self.look_in_time()
 
-    @rule(blocks=st.integers(1, 2 * WINDOW), settles=st.booleans())
+    @rule(blocks=st.integers(1, WINDOW), settles=st.booleans())
     def wait(self, blocks, settles):
         for _ in range(blocks):
             self.ledger.apply_block()
