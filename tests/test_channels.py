@@ -752,6 +752,7 @@ class _ChannelGame(RuleBasedStateMachine):
         self.honest, self.looked = ChannelParty(KEYS[at], self.terms), 0
         self.states, self.revoked, self.closing = [], -1, None  # signed by both; the last one revoked
         self.messages = []  # postings and revocations of the honest one
+        self.left = False  # has signed a closing or a posting, or seen one posted
         self.due = None  # what it had to be paid when it was paid
         self.ask(self.terms.opening)
         if withheld != 1:
@@ -801,7 +802,7 @@ class _ChannelGame(RuleBasedStateMachine):
         state = State(self.terms.channel, newest.body.sequence + jump, balances)
         pending = [s.body for s in self.states if s.body.sequence > newest.body.sequence]
         fair = sum(balances) == sum(self.terms.deposits) and jump == 1 and self.honest.newest is not None
-        if not self.honest.leaving and ((fair and pending in ([], [state])) or state == self.honest.pending):
+        if not self.left and ((fair and pending in ([], [state])) or state == self.honest.pending):
             self.ask(state)
         else:
             before = inside(self.honest)
@@ -809,7 +810,7 @@ class _ChannelGame(RuleBasedStateMachine):
                 self.honest.sign(state)
             assert inside(self.honest) == before
 
-    @precondition(lambda self: self.honest.newest and not self.honest.leaving)
+    @precondition(lambda self: self.honest.newest and not self.left)
     @rule(change=st.integers(-9, 9), keeps=st.booleans(), again=st.integers(-9, 9))
     def trade(self, change, keeps, again):
         """Two payments as they should be, but for a cheat that may keep its revocations to itself."""
@@ -849,6 +850,7 @@ class _ChannelGame(RuleBasedStateMachine):
     @rule(rarely=st.integers(0, 3))
     def leave(self, rarely=0):
         if self.honest.newest is not None and not rarely:
+            self.left = True
             self.messages.append(self.honest.posting())
             self.attempt(lambda: self.contract.post(self.messages[-1]))
 
@@ -862,6 +864,7 @@ class _ChannelGame(RuleBasedStateMachine):
             with pytest.raises(Rejected):
                 self.honest.sign_closing()
             return
+        self.left = True
         closing, own = Closing(self.honest.newest.body), self.honest.sign_closing()
         other = signed(closing, self.cheat).signatures[0]
         self.closing = Signed(closing, (other, own) if self.at else (own, other))
@@ -966,6 +969,7 @@ class _ChannelGame(RuleBasedStateMachine):
         except Rejected:
             assert self.record is None
         if self.record is not None:
+            self.left |= self.record.deadline is not None or self.record.payouts is not None
             posted_by_it = [p for p in self.record.postings if p.party == self.honest.public]
             self.messages += [signed(p, KEYS[self.at]) for p in posted_by_it]
 
