@@ -752,6 +752,7 @@ class _ChannelGame(RuleBasedStateMachine):
         self.honest, self.looked = ChannelParty(KEYS[at], self.terms), 0
         self.states, self.revoked, self.closing = [], -1, None  # signed by both; the last one revoked
         self.messages = []  # postings and revocations of the honest one
+        self.left = False  # has signed a closing or a posting, or seen one posted
         self.due = None  # what it had to be paid when it was paid
         self.ask(self.terms.opening)
         if withheld != 1:
@@ -801,7 +802,7 @@ class _ChannelGame(RuleBasedStateMachine):
         state = State(self.terms.channel, newest.body.sequence + jump, balances)
         pending = [s.body for s in self.states if s.body.sequence > newest.body.sequence]
         fair = sum(balances) == sum(self.terms.deposits) and jump == 1 and self.honest.newest is not None
-        if (fair and not self.honest.leaving and pending in ([], [state])) or state == self.honest.pending:
+        if not self.left and ((fair and pending in ([], [state])) or state == self.honest.pending):
             self.ask(state)
         else:
             before = inside(self.honest)
@@ -809,7 +810,7 @@ class _ChannelGame(RuleBasedStateMachine):
                 self.honest.sign(state)
             assert inside(self.honest) == before
 
-    @precondition(lambda self: self.honest.newest and not self.honest.leaving)
+    @precondition(lambda self: self.honest.newest and not self.left)
     @rule(change=st.integers(-9, 9), keeps=st.booleans(), again=st.integers(-9, 9))
     def trade(self, change, keeps, again):
         """Two payments as they should be, but for a cheat that may keep its revocations to itself."""
@@ -849,6 +850,7 @@ class _ChannelGame(RuleBasedStateMachine):
     @rule(rarely=st.integers(0, 3))
     def leave(self, rarely=0):
         if self.honest.newest is not None and not rarely:
+            self.left = True
             self.messages.append(self.honest.posting())
             self.attempt(lambda: self.contract.post(self.messages[-1]))
 
@@ -862,6 +864,7 @@ class _ChannelGame(RuleBasedStateMachine):
             with pytest.raises(Rejected):
                 self.honest.sign_closing()
             return
+        self.left = True
         closing, own = Closing(self.honest.newest.body), self.honest.sign_closing()
         other = signed(closing, self.cheat).signatures[0]
         self.closing = Signed(closing, (other, own) if self.at else (own, other))
@@ -876,14 +879,14 @@ class _ChannelGame(RuleBasedStateMachine):
         self.opened = getattr(self, "opened", self.record is not None and not late)
         assert self.opened or self.record is None
 
-    @rule(pick=st.integers(0, 5), settles=st.booleans(), seen=st.booleans())
-    def post(self, pick, settles, seen):
-        """Perhaps just after the honest one has looked, so that its next look comes as late as it may."""
+    @rule(pick=st.integers(0, 5), seen=st.booleans(), blocks=st.integers(0, WINDOW))
+    def post(self, pick, seen, blocks):
+        """Perhaps just after the honest one has looked, and settle as soon as the contract lets it."""
         if seen:
             self.look()
         self.attempt(lambda: self.contract.post(posted(self.cheat, self.state(pick))))
-        if settles:
-            self.settle()
+        self.settle()
+        self.wait(blocks, True)
 
     @rule(pick=st.integers(0, 3), how=st.integers(0, 5))
     def forge(self, pick, how):
@@ -945,7 +948,7 @@ class _ChannelGame(RuleBasedStateMachine):
             self.ledger.apply(sign_transfer(key, "main", {target: amount}, fee=0, nonce=nonce))
         self.look_in_time()
 
-    @rule(blocks=st.integers(1, 2 * WINDOW), settles=st.booleans())
+    @rule(blocks=st.integers(1, WINDOW), settles=st.booleans())
     def wait(self, blocks, settles):
         for _ in range(blocks):
             self.ledger.apply_block()
@@ -966,6 +969,7 @@ class _ChannelGame(RuleBasedStateMachine):
         except Rejected:
             assert self.record is None
         if self.record is not None:
+            self.left |= self.record.deadline is not None or self.record.payouts is not None
             posted_by_it = [p for p in self.record.postings if p.party == self.honest.public]
             self.messages += [signed(p, KEYS[self.at]) for p in posted_by_it]
 
