@@ -1,7 +1,7 @@
 # Two commands: `make book` and `make test`. Both need Python 3.11 or newer, and nothing else.
 PYTHON ?= python3
 BIN := .venv/bin
-NOTEBOOKS := $(wildcard chapters/*.ipynb)
+
 # outputs must not depend on hash order, on the drawing backend of the terminal, or on the number of BLAS threads
 export PYTHONHASHSEED := 0
 export OPENBLAS_NUM_THREADS := 1
