@@ -18,8 +18,10 @@ PAGE = """# {title}
 
 def write(app, config):
     root = Path(app.srcdir)
-    wanted = {root / f"{page}.md": PAGE.format(title=module.removeprefix("web3scale."), module=module)
-              for page, module in outline.api_pages(root).items()}
+    wanted = {
+        root / f"{page}.md": PAGE.format(title=module.removeprefix("web3scale."), module=module)
+        for page, module in outline.api_pages(root).items()
+    }
     folder = root / "chapters/api"
     folder.mkdir(exist_ok=True)
     for path in set(folder.glob("*.md")) - set(wanted):

@@ -1,4 +1,4 @@
-"""The outline of the book, read from what is there: pages from _toc.yml, code from web3scale, items from the concordance.
+"""The outline of the book, read from what is there: pages in _toc.yml, code in web3scale, items in the concordance.
 
 Nothing is listed twice. A chapter is added by adding its notebooks to _toc.yml, its code to the folder or module of
 web3scale that bears the word of its file (02_limits -> limits), and its items to chapters/concordance.md.
@@ -123,7 +123,9 @@ def api_pages(root=ROOT):
 
 # Items of the treatise
 
-ITEM = re.compile(r"^\| (Definition|Model|Theorem|Algorithm|Principle|Pattern|Trend|Claim) (\d+)\.([\d.]+) (.*)\|$", re.M)
+ITEM = re.compile(
+    r"^\| (Definition|Model|Theorem|Algorithm|Principle|Pattern|Trend|Claim) (\d+)\.([\d.]+) (.*)\|$", re.M
+)
 
 
 def items(concordance=None):
