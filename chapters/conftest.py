@@ -37,11 +37,12 @@ def excess(seconds, peak):
     return faults
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(wrapper=True)
 def pytest_runtest_teardown(item, nextitem):
     """Judge a notebook after its last cell."""
-    kernel = getattr(item.parent, "kernel", None)
+    kernel, faults = getattr(item.parent, "kernel", None), []
     if kernel and (nextitem is None or nextitem.parent is not item.parent):
         faults = excess(*used(kernel.km.provisioner.pid))
-        if faults:
-            pytest.fail(f"{item.parent.name}: {'; '.join(faults)}", pytrace=False)
+    yield
+    if faults:
+        pytest.fail(f"{item.parent.name}: {'; '.join(faults)}", pytrace=False)

@@ -99,4 +99,4 @@ def test_nbval_notices_a_notebook_beyond_the_limits(tmp_path):
     done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
     assert "slow.ipynb: 3 s of processor" in done.stdout or "slow.ipynb: 4 s of processor" in done.stdout, done.stdout
     assert "large.ipynb: 0.3" in done.stdout
-    assert "3 passed, 2 errors" in done.stdout
+    assert "3 passed, 2 errors" in done.stdout, done.stdout
