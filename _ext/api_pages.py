@@ -7,10 +7,12 @@ from pathlib import Path
 
 import outline
 
-PAGE = """# {title}
+PAGE = """# {name}
+
+`from {package} import {name}`
 
 ```{{eval-rst}}
-.. automodule:: {module}
+.. automodule:: {package}.{name}
    :members:
 ```
 """
@@ -18,10 +20,10 @@ PAGE = """# {title}
 
 def write(app, config):
     root = Path(app.srcdir)
-    wanted = {
-        root / f"{page}.md": PAGE.format(title=module.removeprefix("web3scale."), module=module)
-        for page, module in outline.api_pages(root).items()
-    }
+    wanted = {}
+    for page, module in outline.api_pages(root).items():
+        package, name = module.rsplit(".", 1)
+        wanted[root / f"{page}.md"] = PAGE.format(package=package, name=name)
     folder = root / "chapters/api"
     folder.mkdir(exist_ok=True)
     for path in set(folder.glob("*.md")) - set(wanted):

@@ -1,6 +1,6 @@
 """Notebooks stay within a small machine's means while nbval runs them.
 
-The kernel is asked after a notebook's last cell: the limits cost no run of their own.
+The kernel is asked after the last cell: the limits cost no run of their own.
 """
 
 import sys
