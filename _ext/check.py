@@ -33,6 +33,7 @@ class Selection:
     tests: list = field(default_factory=list)
     notebooks: list = field(default_factory=list)
     pages: list = field(default_factory=list)
+    fresh: bool = False  # the book is built anew
 
 
 # What leans on what
@@ -92,6 +93,7 @@ def select(changed, root=ROOT):
         if any(f"{page}{ending}" in changed for ending in (".ipynb", ".md")):
             chosen.pages.append(page)
     chosen.pages += [documented[m] for m in sorted(touched) if m in documented]
+    chosen.fresh = bool(touched)
     if any(f.startswith(("assets/", "_ext/", "tests/browser/", "_config", "_toc", "references")) for f in changed):
         # what every page is made of: one page of each kind stands for all
         with_code = [f"chapters/{p.stem}" for p in notebooks][:1]
@@ -150,10 +152,11 @@ def commands(chosen):
         several = workers if len(chosen.notebooks) > 1 else []
         nbval = ["--nbval", "--nbval-sanitize-with", "tests/nbval.cfg"]
         yield f"notebooks ({stems})", [BIN / "pytest", "-q", *several, *nbval, *chosen.notebooks]
-    yield "book", [BIN / "jupyter-book", "build", "-W", "-n", "-q", "."]
+    # a module that moved leaves pages behind which an incremental build does not mend
+    yield "book", [BIN / "jupyter-book", "build", "-W", "-n", "-q", *(["--all"] if chosen.fresh else []), "."]
     if chosen.pages:
         several = ["-n", "2"] if len(chosen.pages) > 1 else []
-        browser = [BIN / "pytest", "-q", *several, "tests/browser/test_pages.py", "-k", "test_page and not server"]
+        browser = [BIN / "pytest", "-q", *several, "tests/browser/test_pages.py", "-k", "test_page or links"]
         yield f"browser ({len(chosen.pages)} pages)", browser
 
 

@@ -18,7 +18,7 @@ def test_page(visit, site, page_name, slider_pages, phone):
         assert count > 5 or page_name == "search", "the text is not where its colours were compared"
 
 
-def test_page_from_a_server(visit, address, slider_pages):
+def test_a_page_of_a_server(visit, address, slider_pages):
     # The other way there is little left to differ (kinds of files, errors with a number): one page that has everything.
     with visit(address, slider_pages[0]) as found:
         found.page.wait_for_load_state("networkidle")
