@@ -440,6 +440,14 @@ def test_no_catch_all_module():
     assert [p for p in SOURCES.values() if p.stem in {"utils", "util", "helpers", "common", "misc"}] == []
 
 
+def test_the_code_of_the_readme_runs(capsys):
+    blocks = re.findall(r"^```python\n(.*?)^```", (ROOT / "README.md").read_text(encoding="utf-8"), re.M | re.S)
+    assert blocks
+    for block in blocks:
+        exec(block, {})
+    assert re.search(r"\d", capsys.readouterr().out)
+
+
 # The environment of Binder holds the versions of pyproject.toml
 
 
