@@ -46,7 +46,7 @@ test: .venv/installed
 	rm -rf _build/html
 	@$(call BUILD,--all)
 	$(BIN)/pytest -q -m built tests/test_site.py
-	$(BIN)/pytest -q -n 2 --dist loadgroup -m browser tests/browser
+	$(BIN)/pytest -q -n 2 -m browser tests/browser
 
 notebooks: .venv/installed
 	$(BIN)/python _ext/execute.py $(if $(MEASURED),--measured)

@@ -30,6 +30,17 @@ FLAGS = [
 ]
 
 
+def pytest_xdist_make_scheduler(config, log):
+    """Give each test to whoever is free; those in JupyterLab share one server, so one worker has them all."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneServer(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "lab" if "test_lab.py" in nodeid else nodeid
+
+    return OneServer(config, log)
+
+
 def has_sliders(name):
     path = ROOT / f"{name}.ipynb"
     return path.exists() and r"class=\"explore\"" in path.read_text("utf-8")

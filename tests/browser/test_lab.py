@@ -16,7 +16,7 @@ from book import opening
 
 from .checks import refuse
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("lab")]  # one server, so one worker, while the other goes on
+pytestmark = pytest.mark.browser
 CHAPTERS = Path(__file__).parents[2] / "chapters"
 NOTEBOOKS = sorted(path.stem for path in CHAPTERS.glob("*.ipynb"))
 SETTINGS = {
