@@ -1,47 +1,41 @@
-"""What the tests of the book share: where the notebooks are, and how to read the notation."""
+"""What the tests of the book share: how to read notebooks and the notation. The outline is in _ext/outline.py."""
 
 import re
-from pathlib import Path
 
 import nbformat
-import yaml
+from outline import ROOT, chapters, items
 
-ROOT = Path(__file__).parent.parent
 NOTEBOOKS = sorted((ROOT / "chapters").glob("*.ipynb"))
-# The items of the treatise, section by section: a finished chapter states every one, under its number.
-ITEMS = {
-    1: ["def-1-1", "def-1-2", "def-1-3", "def-1-4", "mod-1-1", "mod-1-2"],
-    2: ["thm-2-1", "def-2-1", "thm-2-2", "def-2-2"],
-    3: ["def-3-1", "alg-3-1", "def-3-2", "alg-3-2", "def-3-3", "alg-3-3"],
-}
+CHAPTERS = {number: [ROOT / f"{page}.ipynb" for page in found] for number, found in chapters().items()}
+ITEMS, PLANNED = items()
 
 
-def toc_files():
-    """Every file of the table of contents, in reading order."""
-
-    def walk(node):
-        if isinstance(node, dict):
-            for key in ("root", "file"):
-                if key in node:
-                    yield node[key]
-            for value in node.values():
-                yield from walk(value)
-        elif isinstance(node, list):
-            for entry in node:
-                yield from walk(entry)
-
-    return list(walk(yaml.safe_load((ROOT / "_toc.yml").read_text(encoding="utf-8"))))
+def read(path):
+    """Return the cells of a notebook."""
+    return nbformat.read(path, as_version=4).cells
 
 
 def cells(path, kind):
     """Return the cells of one kind."""
-    return [c for c in nbformat.read(path, as_version=4).cells if c.cell_type == kind]
+    return [c for c in read(path) if c.cell_type == kind]
 
 
-def chapter_notebooks(number):
-    """Return the notebooks of a chapter, overview first."""
-    names = [n for n in toc_files() if re.match(rf"chapters/{number:02}_", n)]
-    return [ROOT / f"{name}.ipynb" for name in names]
+def text_of(path):
+    """Return the prose of a notebook."""
+    return "\n".join(c.source for c in cells(path, "markdown"))
+
+
+def code_of(path):
+    """Return the code of a notebook, without IPython's own lines."""
+    return "\n".join(re.sub(r"^[%!].*$", "", c.source, flags=re.M) for c in cells(path, "code"))
+
+
+def chapter_of_notebook(path):
+    """Return the chapter of a notebook; a primer belongs to the first chapter that sends its reader there."""
+    if path.stem[:2].isdigit():
+        return int(path.stem[:2])
+    links = (n for n, own in CHAPTERS.items() if any(f"({path.stem}.ipynb" in text_of(p) for p in own))
+    return next(links, None)
 
 
 def notation():
@@ -56,3 +50,16 @@ def notation():
             symbol, meaning, unit, word = (part.strip() for part in line.strip("| ").split(" | "))
             tables[heading].append((symbol.strip("$"), meaning, unit, word.strip("`")))
     return tables
+
+
+def opening():
+    """Return the shortest start of a notebook that ends with a figure with sliders, as a notebook of its own."""
+    found = []
+    for path in NOTEBOOKS:
+        book = nbformat.read(path, as_version=4)
+        code = [c for c in book.cells if c.cell_type == "code"]
+        ends = [i for i, c in enumerate(code) if re.search(r"\bexplore\(", c.source)]
+        if ends:
+            found.append((ends[0], path.stem, code[: ends[0] + 1], book.metadata))
+    _, _, code, metadata = min(found, key=lambda f: f[:2])
+    return nbformat.v4.new_notebook(cells=code, metadata=metadata)

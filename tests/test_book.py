@@ -4,21 +4,29 @@ import ast
 import importlib
 import re
 
+import outline
 import pytest
 import sympy as sp
-from book import ITEMS, NOTEBOOKS, ROOT, cells, chapter_notebooks, notation, toc_files
+from book import (
+    CHAPTERS,
+    ITEMS,
+    NOTEBOOKS,
+    PLANNED,
+    ROOT,
+    cells,
+    chapter_of_notebook,
+    code_of,
+    notation,
+    read,
+    text_of,
+)
 
 from web3scale.formula import Formula
 
-CHAPTER_PACKAGES = {1: "foundations", 2: "limits", 3: "layers"}
 WRAPPED = str(2**64 - 10)  # what -10 becomes in an unsigned number of 64 bits: exact, and the point of a counterexample
 PRIMERS = [p for p in NOTEBOOKS if not p.stem[0].isdigit()]
 each_notebook = pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda p: p.stem)
-each_chapter = pytest.mark.parametrize("chapter", ITEMS)
-
-
-def text_of(path):
-    return "\n".join(c.source for c in cells(path, "markdown"))
+each_chapter = pytest.mark.parametrize("chapter", CHAPTERS)
 
 
 def printed(cell):
@@ -27,7 +35,7 @@ def printed(cell):
 
 
 def test_every_notebook_is_in_the_toc_and_every_entry_exists():
-    files = toc_files()
+    files = outline.written_pages()
     assert {f"chapters/{p.stem}" for p in NOTEBOOKS} <= set(files)
     for name in files:
         assert any((ROOT / f"{name}{ending}").exists() for ending in (".ipynb", ".md")), name
@@ -94,9 +102,7 @@ def test_a_figure_is_referred_to_by_a_name_that_exists(path):
     assert not re.search(r"\{numref\}`fig-", text_of(path)), "write {numref}`Figure <name>`: JupyterLab shows the word"
 
 
-@pytest.mark.parametrize(
-    "paths", [[p] for p in PRIMERS] + [chapter_notebooks(n) for n in ITEMS], ids=lambda p: p[0].stem
-)
+@pytest.mark.parametrize("paths", [[p] for p in PRIMERS] + list(CHAPTERS.values()), ids=lambda p: p[0].stem)
 def test_every_term_that_occurs_is_linked_to_the_glossary(paths):
     glossary = (ROOT / "chapters/glossary.md").read_text(encoding="utf-8")
     terms = re.findall(r"^(\S[^\n]*)\n  \S", glossary.split("```{glossary}")[1], re.M)
@@ -111,7 +117,7 @@ def test_every_term_that_occurs_is_linked_to_the_glossary(paths):
 @each_chapter
 def test_a_chapter_states_every_item_of_the_treatise_and_checks_it(chapter):
     found = {}
-    for path in chapter_notebooks(chapter):
+    for path in CHAPTERS[chapter]:
         blocks = [("markdown", c.source) if c.cell_type == "markdown" else ("code", c.source) for c in read(path)]
         for at, (kind, source) in enumerate(blocks):
             for label in re.findall(r":(?:label|name): ((?:def|mod|thm|alg|prop)-[\d-]+)", source) * (
@@ -119,6 +125,7 @@ def test_a_chapter_states_every_item_of_the_treatise_and_checks_it(chapter):
             ):
                 after = "\n".join(code for k, code in blocks[at + 1 : at + 12] if k == "code")
                 found[label] = (source, "assert" in after)
+    assert chapter not in PLANNED, "the chapter is in the table of contents: all its items are written"
     assert set(ITEMS[chapter]) <= set(found)
     for label, (source, is_checked) in found.items():
         assert is_checked, f"{label}: no check follows it"
@@ -126,15 +133,9 @@ def test_a_chapter_states_every_item_of_the_treatise_and_checks_it(chapter):
             assert re.search(r"[一-鿿]{2,}", source), f"{label}: no Chinese term"
 
 
-def read(path):
-    import nbformat
-
-    return nbformat.read(path, as_version=4).cells
-
-
 @each_chapter
 def test_models_are_numbered_as_their_titles_say(chapter):
-    text = "\n".join(text_of(p) for p in chapter_notebooks(chapter))
+    text = "\n".join(text_of(p) for p in CHAPTERS[chapter])
     titles = re.findall(r"\{admonition\} Model (\d+)\.(\d+) .*\n:class: model\n:name: mod-(\d+)-(\d+)", text)
     assert titles == [(str(chapter), str(i), str(chapter), str(i)) for i in range(1, len(titles) + 1)]
     assert len(titles) == text.count("{admonition} Model")
@@ -142,7 +143,7 @@ def test_models_are_numbered_as_their_titles_say(chapter):
 
 @each_chapter
 def test_anatomy(chapter):
-    overview, *sections = chapter_notebooks(chapter)
+    overview, *sections = CHAPTERS[chapter]
     sections = sections or [overview]  # a short chapter is one notebook
     first = cells(overview, "markdown")[0].source
     assert "?" in first, "a chapter opens with a question"
@@ -168,7 +169,7 @@ def test_anatomy(chapter):
 @each_chapter
 def test_exercises_have_levels_numbers_and_running_solutions(chapter):
     numbers, levels = [], []
-    for path in chapter_notebooks(chapter):
+    for path in CHAPTERS[chapter]:
         notebook = read(path)
         for at, cell in enumerate(notebook):
             exercise = re.match(r"```\{exercise\} (\w+): .*\n:label: (ex-[\d-]+)\n:enumerator: ([\d.]+)\n", cell.source)
@@ -206,31 +207,74 @@ def plain(letter):
     return re.sub(r"\\mathrm|[{}]", "", letter)
 
 
+def formulas_of(module):
+    """Return the formulas that a module defines."""
+    names = vars(importlib.import_module(module)).values()
+    return [f for f in names if isinstance(f, Formula) and f.__module__ == module]
+
+
+def chapter_of_module(module):
+    """Return the chapter whose letters a module uses: its own, or the first whose pages import it."""
+    if chapter := outline.chapter_of(module):
+        return chapter
+    files = outline.sources()
+    users = {outline.module_of(target, files): n for n, path in reversed(PAGES) for target in imports_of(path)}
+    return users.get(module)
+
+
+def imports_of(path):
+    return outline.imported(code_of(path))
+
+
+PAGES = [(n, path) for path in NOTEBOOKS if (n := chapter_of_notebook(path))]
+PAGES.sort()
+MODULES = [name for name, path in outline.sources().items() if path.name != "__init__.py"]
+WITH_FORMULAS = [m for m in MODULES if formulas_of(m)]
+
+
+def letter_faults(formula, table):
+    """List the letters of a formula that its notation does not have, or has with another word or unit."""
+    faults = []
+    for name, symbol in formula.symbols.items():
+        letter = plain(sp.latex(symbol))
+        if letter not in table:
+            faults.append(f"{formula.__name__}: {letter} is not in the notation")
+        elif table[letter] != (formula.quantities[name].unit, name):
+            faults.append(f"{formula.__name__}: {letter} is {table[letter]} in the notation")
+    return faults
+
+
+@pytest.mark.parametrize("module", WITH_FORMULAS)
+def test_formulas_use_the_letters_words_and_units_of_the_notation(module):
+    rows = notation()[chapter_of_module(module)]
+    table = {plain(symbol): (unit, word) for symbol, _, unit, word in rows}
+    assert [fault for formula in formulas_of(module) for fault in letter_faults(formula, table)] == []
+
+
+def test_a_letter_beside_the_notation_is_seen():
+    formula = formulas_of(WITH_FORMULAS[0])[0]
+    right = {plain(sp.latex(s)): (formula.quantities[name].unit, name) for name, s in formula.symbols.items()}
+    assert letter_faults(formula, right) == []
+    assert len(letter_faults(formula, {})) == len(right)
+    assert len(letter_faults(formula, dict.fromkeys(right, ("byte", "wrong")))) == len(right)
+
+
 @each_chapter
-def test_formulas_use_the_letters_words_and_units_of_the_notation(chapter):
-    package = importlib.import_module(f"web3scale.{CHAPTER_PACKAGES[chapter]}")
-    table = {plain(symbol): (unit, word) for symbol, _, unit, word in notation()[chapter]}
-    formulas = [f for f in vars(package).values() if isinstance(f, Formula)]
-    assert formulas
-    for formula in formulas:
-        for name, symbol in formula.symbols.items():
-            letter = plain(sp.latex(symbol))
-            assert letter in table, f"{formula.__name__}: {letter} is not in the notation"
-            assert table[letter] == (formula.quantities[name].unit, name), f"{formula.__name__}: {letter}"
+def test_each_chapter_has_formulas(chapter):
+    assert chapter in {chapter_of_module(m) for m in WITH_FORMULAS}
 
 
 @each_notebook
 def test_notebooks_use_the_letters_of_the_notation(path):
-    # a primer shares the letters of the chapter that it prepares
-    chapter = int(path.stem[:2]) if path.stem[:2].isdigit() else {"a": 1, "b": 3}[path.stem[0]]
+    chapter = chapter_of_notebook(path)
+    assert chapter, f"no chapter sends its reader to {path.name}"
     rows = notation()["Everywhere"] + notation()[chapter]
     letters = {re.split(r"[_^]", symbol)[0] for symbol, *_ in rows}
-    for cell in cells(path, "code"):
-        for call in ast.walk(ast.parse(re.sub(r"^%.*$", "", cell.source, flags=re.M))):
-            if not (isinstance(call, ast.Call) and ast.unparse(call.func) in ("sp.symbols", "sp.Symbol")):
-                continue
-            for name in ast.literal_eval(call.args[0]).split():
-                letter = re.split(r"[_^]", sp.latex(sp.Symbol(name)))[0]
-                if len(letter) >= 4 and not letter.startswith("\\"):
-                    continue  # a word, not a letter
-                assert letter in letters, f"{path.stem}: the symbol {name} is not in the notation"
+    for call in ast.walk(ast.parse(code_of(path))):
+        if not (isinstance(call, ast.Call) and ast.unparse(call.func) in ("sp.symbols", "sp.Symbol")):
+            continue
+        for name in ast.literal_eval(call.args[0]).split():
+            letter = re.split(r"[_^]", sp.latex(sp.Symbol(name)))[0]
+            if len(letter) >= 4 and not letter.startswith("\\"):
+                continue  # a word, not a letter
+            assert letter in letters, f"{path.stem}: the symbol {name} is not in the notation"

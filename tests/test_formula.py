@@ -211,7 +211,7 @@ def test_shapes_that_do_not_broadcast():
 # Refusals
 
 
-@pytest.mark.parametrize("bad", NOT_NUMBERS, ids=repr)
+@pytest.mark.parametrize("bad", NOT_NUMBERS, ids=lambda bad: re.sub(" at 0x.*", ">", repr(bad)))
 def test_what_is_no_number_is_refused(bad):
     with pytest.raises(DomainError) as error:
         speedup(bad, 2)
@@ -392,17 +392,15 @@ def test_a_call_costs_under_50_microseconds(law):
     less = [a - 1e-6 * i for i, a in enumerate(args)]
     args = [b if law.quantities[n].holds(b) else a for a, b, n in zip(args, less, law.symbols, strict=True)]
     law(*args)  # compiled at the first call
-    medians = []
-    for _ in range(7):  # the best of several: a busy machine slows some of them, never speeds one up
-        times = []
+    best = math.inf
+    for _ in range(7):  # processor time: what others do at the same time does not count
+        start = time.process_time()
         for _ in range(100):
-            start = time.perf_counter()
             law(*args)
-            times.append(time.perf_counter() - start)
-        medians.append(sorted(times)[50])
-        if medians[-1] < 50e-6:
+        best = min(best, (time.process_time() - start) / 100)
+        if best < 50e-6:
             return
-    pytest.fail(f"{law.__name__}: {min(medians) * 1e6:.0f} µs")
+    pytest.fail(f"{law.__name__}: {best * 1e6:.0f} µs")
 
 
 def outside(quantity: Quantity) -> list[float]:

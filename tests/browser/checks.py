@@ -1,4 +1,8 @@
-"""Rules for a page: each is a function from what a browser or a parser sees to a list of faults."""
+"""Rules for a page: each is a function from what a browser or a parser sees to a list of faults.
+
+`page_faults` applies them all to one opened page: read on a desk, then in the dark, then on a phone, without opening it
+again, because opening (MathJax, fonts, scripts) and axe are what costs.
+"""
 
 import gzip
 import os.path
@@ -8,6 +12,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 import pytest
+from axe_playwright_python.base import AXE_SCRIPT
 
 # MathJax and the fonts are there, or will not come any more.
 READY = """async () => {
@@ -71,6 +76,76 @@ SLIDERS = """root => {
     }).length,
   };
 }"""
+
+
+# Colours change at once: one that fades is another at each look.
+STILL = """addEventListener('DOMContentLoaded', () => {
+  const style = document.createElement('style');
+  style.textContent = '*, *::before, *::after { transition: none !important; animation: none !important }';
+  document.head.append(style);
+})"""
+
+# What contrast is made of, for every element of the text; and whether it is there at all.
+COLOURS = """() => ([...document.querySelectorAll('.bd-article, .bd-article *')].map(e => {
+  const style = getComputedStyle(e), size = parseFloat(style.fontSize), bold = style.fontWeight >= 700;
+  const large = size >= 24 || (bold && size >= 18.66);
+  return [e.tagName, style.color, style.backgroundColor, style.backgroundImage, style.opacity, large].join(' ');
+}))"""
+SHAPE = """() => [...document.querySelectorAll('.bd-article *')].map(
+  e => `${e.tagName} ${getComputedStyle(e).display} ${getComputedStyle(e).visibility}`)"""
+
+# Formulas and code are most of a page's elements and have few colours. axe needs seconds to judge them one by one; here
+# each pair of colours is judged once (WCAG 2.1, 1.4.3). axe does not see MathJax's letters at all: they are no text.
+CONTRAST = r"""rule => {
+  const numbers = colour => {
+    const [r, g, b, a = 1] = colour.match(/[\d.]+(e-?\d+)?/g).map(Number);
+    return colour.startsWith('color(') ? [r, g, b, a] : [r / 255, g / 255, b / 255, a];
+  };
+  const over = ([r, g, b, a], below) => [r, g, b].map((c, i) => a * c + (1 - a) * below[i]);
+  const light = colour => colour.map(c => c <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4)
+    .reduce((sum, c, i) => sum + c * [0.2126, 0.7152, 0.0722][i], 0);
+  const known = new Map([[null, {ground: [1, 1, 1], opacity: 1, picture: false}]]);
+  const behind = e => {  // what is wholly transparent is folded away, and will be opaque
+    if (!known.has(e)) {
+      const style = getComputedStyle(e), {ground, opacity, picture} = behind(e.parentElement);
+      known.set(e, {ground: over(numbers(style.backgroundColor), ground), opacity: opacity * (+style.opacity || 1),
+        picture: picture || style.backgroundImage !== 'none'});
+    }
+    return known.get(e);
+  };
+  const faults = new Map();
+  for (const e of document.querySelectorAll(rule)) {
+    const written = e.matches('mjx-c') || [...e.childNodes].some(n => n.nodeType === 3 && n.data.trim());
+    if (!written || e.closest('mjx-assistive-mml')) continue;
+    const style = getComputedStyle(e), {ground, opacity, picture} = behind(e), ink = numbers(style.color);
+    const size = parseFloat(style.fontSize), least = size >= 24 || (style.fontWeight >= 700 && size >= 18.66) ? 3 : 4.5;
+    const inked = over([...ink.slice(0, 3), ink[3] * opacity], ground);
+    const [low, high] = [light(inked), light(ground)].sort((a, b) => a - b);
+    const ratio = (high + 0.05) / (low + 0.05), where = `${e.tagName}.${e.className} ${style.color}`;
+    if (picture) faults.set(where, `${where}: a picture is behind it`);
+    else if (ratio < least) faults.set(where, `${where}: contrast ${ratio.toFixed(2)}, not ${least}: ${
+      (e.closest('.math') ?? e).textContent.trim().slice(0, 40)}`);
+  }
+  return [...faults.values()];
+}"""
+
+# The window has its new size, and so has what the theme computes from it 0.3 s later (which code scrolls).
+NARROWED = """() => new Promise(go => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(go, 400))))"""
+
+# While axe looks, formulas and code are plain text. Preload would fetch style sheets a second time, for rules that are
+# off by default.
+AXE = """async runs => {
+  const parts = [...document.querySelectorAll('mjx-container, .highlight pre')].map(e => [e, [...e.childNodes]]);
+  for (const [e] of parts) e.replaceChildren((e.querySelector('mjx-assistive-mml') ?? e).textContent);
+  const found = [], all = {resultTypes: ['violations'], preload: false};
+  for (const [where, only] of runs) found.push(...(await axe.run(where ?? document, {...all, ...only})).violations);
+  for (const [e, inner] of parts) e.replaceChildren(...inner);
+  return found.flatMap(v => v.nodes.map(n => `${v.id}: ${n.target} ${n.failureSummary} ${n.html.slice(0, 200)}`));
+}"""
+ALL = [None, {}]
+OTHERS = [None, {"rules": {"color-contrast": {"enabled": False}}}]
+CONTRASTS = [None, {"runOnly": "color-contrast"}]
+AROUND = [{"exclude": [[".bd-article"]]}, {"runOnly": "color-contrast"}]
 
 
 def refuse(faults):
@@ -152,15 +227,78 @@ def slider_faults(page):
     return faults
 
 
-def weight(urls, folder):
+def weight(urls, folder, home):
     """Return the bytes that a server sends for `urls`: text compressed, fonts and pictures as they are."""
     total = 0
-    for path in {unquote(urlsplit(url).path).lstrip("/") for url in urls}:
+    for path in {unquote(urlsplit(url.removeprefix(home)).path) for url in urls}:
         if not (folder / path).is_file():
             continue  # an answer of 404
         data = (folder / path).read_bytes()
         total += len(gzip.compress(data)) if path.endswith((".html", ".css", ".js", ".json", ".svg")) else len(data)
     return total
+
+
+def axe_faults(page, *runs):
+    """Let axe look at the page; each run names where, and which rules."""
+    if not page.evaluate("() => Boolean(window.axe)"):
+        page.evaluate(AXE_SCRIPT)
+    return page.evaluate(AXE, list(runs))
+
+
+def contrast_faults(page):
+    """Judge the colours of formulas and of code."""
+    return page.evaluate(CONTRAST, "mjx-c, .highlight pre, .highlight pre *")
+
+
+def different(what, one, other):
+    """Compare two lists that should be alike, element by element."""
+    if len(one) != len(other):
+        return [f"{what}: {len(one)} elements, then {len(other)}"]
+    return [f"{what}: {a}, then {b}" for a, b in zip(one, other, strict=True) if a != b][:5]
+
+
+def page_faults(found, folder, phone, sliders=False, limit=1_500_000):
+    """Apply every rule to an opened page, in one visit; return all faults, each with the place where it was seen."""
+    page, faults = found.page, []
+
+    def note(where, some):
+        faults.extend(f"{where}: {fault}" for fault in some)
+
+    # on a desk, by day: all that a reader gets
+    desk = page.viewport_size
+    note("math", math_faults(page))
+    note("images", image_faults(page))
+    note("title", heading_faults(page))
+    page.wait_for_load_state("networkidle")
+    if (size := weight(found.urls, folder, found.home)) >= limit:
+        note("weight", [f"{size} bytes"])
+    seen = {("light", "desk"): page.evaluate(COLOURS)}
+    shape = page.evaluate(SHAPE)
+    note("light", [*axe_faults(page, ALL), *contrast_faults(page)])
+    if sliders:
+        note("desk", slider_faults(page))
+
+    # in the dark: other colours; the same page, or axe looks at all of it again
+    note("dark", found.switch("dark"))
+    seen["dark", "desk"] = page.evaluate(COLOURS)
+    rules = CONTRASTS if page.evaluate(SHAPE) == shape else ALL
+    note("dark", [*axe_faults(page, rules), *contrast_faults(page)])
+
+    # on a phone: the same colours in the text, so axe looks at the contrast of what is around it
+    page.set_viewport_size(phone)
+    page.evaluate(NARROWED)
+    seen["dark", "phone"] = page.evaluate(COLOURS)
+    note("dark, phone", axe_faults(page, OTHERS, AROUND))
+    note("phone", found.switch("light"))
+    seen["light", "phone"] = page.evaluate(COLOURS)
+    note("light, phone", axe_faults(page, AROUND))
+    for mode in ("light", "dark"):
+        note(f"{mode}, phone", different("colours on a desk", seen[mode, "desk"], seen[mode, "phone"]))
+    note("phone", width_faults(page))
+    if sliders:
+        note("phone", slider_faults(page))
+    page.set_viewport_size(desk)
+    return [*faults, *found.faults]
 
 
 class _Links(HTMLParser):

@@ -3,16 +3,17 @@
 import contextlib
 import functools
 import os
+import re
 import shutil
 import threading
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
+import outline
 import pytest
-import yaml
-from playwright.sync_api import sync_playwright
+from playwright.sync_api import TimeoutError, sync_playwright
 
-from .checks import READY
+from .checks import READY, STILL
 
 ROOT = Path(__file__).parents[2]
 SITE = Path(os.environ.get("BOOK_SITE", ROOT / "_build" / "html")).resolve()  # or a broken copy
@@ -29,12 +30,15 @@ FLAGS = [
 ]
 
 
-def listed(entry):
-    """Return the pages that a table of contents names, in order."""
-    if isinstance(entry, list):
-        return [name for part in entry for name in listed(part)]
-    own = [entry[key] for key in ("root", "file") if key in entry]
-    return own + [n for key in ("parts", "chapters", "sections") for n in listed(entry.get(key, []))]
+def pytest_xdist_make_scheduler(config, log):
+    """Give each test to whoever is free; those in JupyterLab share one server, so one worker has them all."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class OneServer(LoadScopeScheduling):
+        def _split_scope(self, nodeid):
+            return "lab" if "test_lab.py" in nodeid else nodeid
+
+    return OneServer(config, log)
 
 
 def has_sliders(name):
@@ -42,7 +46,13 @@ def has_sliders(name):
     return path.exists() and r"class=\"explore\"" in path.read_text("utf-8")
 
 
-BOOK = listed(yaml.safe_load((ROOT / "_toc.yml").read_text("utf-8")))
+def chosen(names):
+    """Return the pages to open: all, or those that `make check` names."""
+    wanted = os.environ.get("BOOK_PAGES")
+    return [name for name in names if wanted is None or name in wanted.split()]
+
+
+BOOK = outline.pages()
 PAGES = [*BOOK, "genindex", "search"]
 WITH_SLIDERS = [name for name in BOOK if has_sliders(name)]
 
@@ -53,7 +63,7 @@ def pages():
     return PAGES
 
 
-@pytest.fixture(scope="module", params=PAGES)
+@pytest.fixture(params=chosen(PAGES))
 def page_name(request):
     """One page of the book after the other."""
     return request.param
@@ -63,12 +73,6 @@ def page_name(request):
 def slider_pages():
     """The pages with sliders."""
     return WITH_SLIDERS
-
-
-@pytest.fixture(scope="module", params=WITH_SLIDERS)
-def slider_page(request):
-    """One page with sliders after the other."""
-    return request.param
 
 
 @pytest.fixture(scope="session")
@@ -108,16 +112,21 @@ def serving_fixture():
     return serving
 
 
+def size(window):
+    """Return the size of a window as Playwright wants it."""
+    return dict(zip(("width", "height"), window, strict=True))
+
+
 @pytest.fixture(scope="session")
 def desk():
     """The size of a window on a desk."""
-    return DESK
+    return size(DESK)
 
 
 @pytest.fixture(scope="session")
 def phone():
     """The size of a window on a phone."""
-    return PHONE
+    return size(PHONE)
 
 
 @pytest.fixture(scope="session")
@@ -126,6 +135,16 @@ def site():
     if not (SITE / "index.html").exists():
         pytest.fail(f"the book is not built: no index.html in {SITE}; run `make book` first", pytrace=False)
     return SITE
+
+
+@pytest.fixture(scope="session")
+def smallest_figure(site):
+    """The smallest of the book's figures with sliders, as it stands in its page, with its script."""
+    texts = [(site / f"{name}.html").read_text("utf-8") for name in WITH_SLIDERS]
+    found = [
+        f for text in texts for f in re.findall(r'<div id="explore-[^"]*" class="explore".*?</script>', text, re.S)
+    ]
+    return min(found, key=len)
 
 
 @pytest.fixture(scope="session")
@@ -142,10 +161,11 @@ class Visit:
     and above, requests without an answer, errors and warnings on the console.
     """
 
-    def __init__(self, browser, home, name, size=DESK, mode="light"):
+    def __init__(self, browser, home, name, window=DESK, mode="light"):
         self.faults, self.urls, self.home = [], [], home
-        self.context = browser.new_context(viewport=dict(zip(("width", "height"), size, strict=True)))
-        self.context.add_init_script(f"localStorage.setItem('mode', '{mode}'); localStorage.setItem('theme', '{mode}')")
+        self.context = browser.new_context(viewport=size(window), color_scheme=mode)
+        self.context.add_init_script("localStorage.setItem('mode', 'auto'); localStorage.setItem('theme', 'auto')")
+        self.context.add_init_script(STILL)
         self.page = self.context.new_page()
         self.page.on("request", self._request)
         self.page.on("requestfailed", lambda request: self._note(f"no answer: {request.url[:200]}"))
@@ -154,6 +174,17 @@ class Visit:
         self.page.on("pageerror", lambda error: self._note(f"script: {error}"))
         self.page.goto(f"{home}{name}.html")
         self.page.evaluate(READY)
+
+    def switch(self, mode):
+        """Let the reader's system ask for light or dark; return faults where the page does not follow."""
+        self.page.emulate_media(color_scheme=mode)
+        try:
+            self.page.wait_for_function(
+                "mode => document.documentElement.dataset.theme === mode", arg=mode, timeout=3000
+            )
+        except TimeoutError:
+            return [f"the page does not turn {mode}"]
+        return []
 
     def __enter__(self):
         return self

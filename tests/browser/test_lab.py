@@ -12,6 +12,7 @@ from pathlib import Path
 
 import nbformat
 import pytest
+from book import opening
 
 from .checks import refuse
 
@@ -80,6 +81,10 @@ def folder(tmp_path_factory):
     faulty.cells.append(nbformat.v4.new_code_cell("1 / 0", metadata={"tags": ["solution"]}))
     faulty.metadata = {"kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"}}
     nbformat.write(faulty, root / "chapters" / "faulty.ipynb")
+    slider = opening()  # a chapter as far as its first slider: enough to see it compute
+    for cell in slider.cells:
+        cell.outputs = [o for o in cell.outputs if "image/png" in o.get("data", {})]
+    nbformat.write(slider, root / "chapters" / "slider.ipynb")
     for plugin, values in SETTINGS.items():
         path = root / "settings" / f"{plugin}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
@@ -171,7 +176,7 @@ def test_each_rule_finds_its_fault(shown):
 
 
 def test_slider_computes(shown):
-    with shown("01_3_laws") as (page, _):
+    with shown("slider") as (page, _):
         handles = page.locator(".jp-OutputArea .noUi-handle")
         assert handles.count() == 0  # the stored figure is still
         run_all(page)

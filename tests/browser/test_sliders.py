@@ -1,16 +1,23 @@
-"""Figures with sliders, without a kernel: one picture at a time, moved by keyboard, described as it changes."""
+"""The rules for figures with sliders can fail. That all sliders move, on a desk and on a phone: see test_pages.py."""
 
 import pytest
 
-from .checks import refuse, slider_faults
+from .checks import slider_faults
 
 pytestmark = pytest.mark.browser
 
 
-@pytest.mark.parametrize("device", ["desk", "phone"])
-def test_sliders_move_by_keyboard(visit, address, slider_page, device, request):
-    with visit(address, slider_page, size=request.getfixturevalue(device)) as found:
-        refuse(slider_faults(found.page))
+@pytest.fixture
+def alone(visit, tmp_path, smallest_figure):
+    """A page that holds one figure with sliders and nothing else: it opens at once."""
+    page = f"<!DOCTYPE html><html lang='en'><title>One figure</title><body>{smallest_figure}</body></html>"
+    (tmp_path / "figure.html").write_text(page, "utf-8")
+    with visit(f"{tmp_path.as_uri()}/", "figure") as found:
+        yield found.page
+
+
+def test_an_unbroken_slider_is_well(alone):
+    assert slider_faults(alone) == []
 
 
 @pytest.mark.parametrize(
@@ -27,7 +34,6 @@ def test_sliders_move_by_keyboard(visit, address, slider_page, device, request):
         ("all('.explore').forEach(e => e.remove())", "no figure with sliders"),
     ],
 )
-def test_a_broken_slider_is_noticed(visit, address, slider_pages, change, expected):
-    with visit(address, slider_pages[0]) as found:
-        found.page.evaluate(f"{{ const all = rule => [...document.querySelectorAll(rule)]; {change} }}")
-        assert any(expected in fault for fault in slider_faults(found.page))
+def test_a_broken_slider_is_noticed(alone, change, expected):
+    alone.evaluate(f"{{ const all = rule => [...document.querySelectorAll(rule)]; {change} }}")
+    assert any(expected in fault for fault in slider_faults(alone))
