@@ -50,6 +50,8 @@ NATURE = {"reorganise_main"}
 
 
 class Together(RuleBasedStateMachine):
+    """Ann among strangers; what must hold stands below as invariants."""
+
     @initialize()
     def open(self):
         self.sharded = ShardedLedger("main", 2, dict.fromkeys((ann, cid, dan), START))
