@@ -852,6 +852,7 @@ class _ChannelGame(RuleBasedStateMachine):
         if self.honest.newest is not None and not rarely:
             self.left = True
             self.messages.append(self.honest.posting())
+            self.propose(0, 0, 1)
             self.attempt(lambda: self.contract.post(self.messages[-1]))
 
     @precondition(lambda self: self.closing is None)
@@ -868,6 +869,7 @@ class _ChannelGame(RuleBasedStateMachine):
         closing, own = Closing(self.honest.newest.body), self.honest.sign_closing()
         other = signed(closing, self.cheat).signatures[0]
         self.closing = Signed(closing, (other, own) if self.at else (own, other))
+        self.propose(0, 0, 1)  # asked at once for another payment, it declines
 
     # What anybody may try on the chain
 
