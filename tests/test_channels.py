@@ -883,10 +883,13 @@ class _ChannelGame(RuleBasedStateMachine):
 
     @rule(pick=st.integers(0, 5), seen=st.booleans(), blocks=st.integers(0, WINDOW))
     def post(self, pick, seen, blocks):
-        """Perhaps just after the honest one has looked, and settle as soon as the contract lets it."""
+        """Perhaps just after the honest one has looked; accuse it, and settle as soon as the contract allows it."""
         if seen:
             self.look()
         self.attempt(lambda: self.contract.post(posted(self.cheat, self.state(pick))))
+        revocations = [m for m in self.messages if isinstance(m.body, Revocation)]
+        if revocations:
+            self.attempt(lambda: self.contract.punish(revocations[-1]))
         self.settle()
         self.wait(blocks, True)
 
