@@ -38,15 +38,14 @@ def encode(*fields: int | str | bytes) -> bytes:
     parts: list[bytes] = []
     for field in fields:
         if type(field) is bytes:
-            parts += _HEADER(b"b", len(field)), field
+            kind, content = b"b", field
         elif type(field) is int and field >= 0:
-            size = (field.bit_length() + 7) >> 3
-            parts += _HEADER(b"i", size), field.to_bytes(size, "big")
+            kind, content = b"i", field.to_bytes((field.bit_length() + 7) >> 3, "big")
         elif type(field) is str:
-            content = _utf8(field)
-            parts += _HEADER(b"s", len(content)), content
+            kind, content = b"s", _utf8(field)
         else:
             raise DomainError(f"encode: fields must be natural numbers, text or bytes, got {shown(field)}")
+        parts += _HEADER(kind, len(content)), content
     return b"".join(parts)
 
 

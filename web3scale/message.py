@@ -17,6 +17,7 @@ from web3scale.errors import DomainError, shown
 from web3scale.quantities import described, fits
 
 M = TypeVar("M")
+_FIELDS = {int, str, bytes}
 
 
 @cache
@@ -79,11 +80,13 @@ def is_message(value: Any, kind: Any) -> bool:
 
 def _flatten(values: Any, fields: list[Any]) -> list[Any]:
     for value in values:
-        if type(value) is tuple:
+        if type(value) in _FIELDS:
+            fields.append(value)
+        elif type(value) is tuple:
             fields.append(len(value))
             _flatten(value, fields)
         else:
-            fields.append(digest(value) if hasattr(value, "__dataclass_fields__") else value)
+            fields.append(digest(value))
     return fields
 
 
