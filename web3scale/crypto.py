@@ -119,10 +119,13 @@ def verify_signature(public: bytes, message: bytes, signature: bytes) -> bool:
     """
     if not (isinstance(public, bytes) and isinstance(message, bytes) and isinstance(signature, bytes)):
         return False
+    if len(public) != 32 or len(signature) != 64:
+        return False
     try:
-        return len(public) == 32 and len(signature) == 64 and crypto_sign_open(signature + message, public) == message
+        crypto_sign_open(signature + message, public)
     except CryptoError:
         return False
+    return True
 
 
 @validated
