@@ -135,15 +135,15 @@ def checked(where: str, name: str, value: Any, kind: Any) -> Any:
     raise DomainError(f"{where}: {name} must be {described(kind)}, got {shown(value)}")
 
 
-def finite(where: str, value: T) -> T:
+def finite(where: str, value: Any) -> Any:
     """Return a result, `value`, of `where`, once all of it is finite: no argument was too large or too small for it.
 
-    >>> finite("throughput_bound", 3.5)
+    >>> finite("throughput_bound", np.float64(3.5))
     3.5
     """
-    if not np.all(np.isfinite(value)):  # type: ignore[call-overload]
+    if not np.all(np.isfinite(value)):
         raise DomainError(f"{where}: the result must be finite, got {shown(value)}")
-    return value
+    return float(value) if np.ndim(value) == 0 else value
 
 
 @cache
