@@ -212,8 +212,11 @@ def fits(value: object, kind: Any) -> bool:
     return True  # a callable, or an iterable that looking at would use up
 
 
+_PLAIN = (int, float, bool, str, bytes, tuple)
+
+
 def _is_a(value: object, kind: Any) -> bool:
-    if kind in (int, float, bool, str, bytes, tuple):
+    if kind in _PLAIN:
         return type(value) is kind and (kind is not int or value >= 0)  # type: ignore[operator]
     if isinstance(kind, TypeVar):  # of a generic record: another record, whole
         return hasattr(type(value), "__dataclass_fields__") and _is_a(value, type(value))
