@@ -18,25 +18,15 @@ def house_style() -> None:
     import matplotlib as mpl  # 1 s to import: only whoever draws needs it
     from cycler import cycler
 
-    mpl.rcParams.update(
-        {
-            "axes.axisbelow": True,
-            "axes.grid": True,
-            "axes.prop_cycle": cycler(color=COLOURS) + cycler(linestyle=LINES),
-            "axes.spines.right": False,
-            "axes.spines.top": False,
-            "axes.titlesize": 10,
-            "figure.constrained_layout.use": True,
-            "figure.dpi": 144,
-            "figure.facecolor": "white",
-            "figure.figsize": (6.4, 3.6),
-            "font.size": 10,
-            "grid.color": "#dddddd",
-            "legend.frameon": False,
-            "lines.linewidth": 1.8,
-            "svg.hashsalt": "web3scale",
-        }
-    )
+    mpl.rc("axes", axisbelow=True, grid=True, titlesize=10, prop_cycle=cycler(color=COLOURS) + cycler(linestyle=LINES))
+    mpl.rc("axes.spines", right=False, top=False)
+    mpl.rc("figure", dpi=144, facecolor="white", figsize=(6.4, 3.6))
+    mpl.rc("figure.constrained_layout", use=True)
+    mpl.rc("font", size=10)
+    mpl.rc("grid", color="#dddddd")
+    mpl.rc("legend", frameon=False)
+    mpl.rc("lines", linewidth=1.8)
+    mpl.rc("svg", hashsalt="web3scale")
 
 
 def new(xlabel: str, ylabel: str, **options: Any) -> tuple[Any, Any]:
