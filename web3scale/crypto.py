@@ -38,15 +38,20 @@ def encode(*fields: int | str | bytes) -> bytes:
     parts: list[bytes] = []
     for field in fields:
         if type(field) is bytes:
-            kind, content = b"b", field
+            parts += _HEADER(b"b", len(field)), field
         elif type(field) is int and field >= 0:
-            kind, content = b"i", field.to_bytes((field.bit_length() + 7) >> 3, "big")
+            parts.append(_integer(field))
         elif type(field) is str:
-            kind, content = b"s", _utf8(field)
+            parts += _HEADER(b"s", len(content := _utf8(field))), content
         else:
             raise DomainError(f"encode: fields must be natural numbers, text or bytes, got {shown(field)}")
-        parts += _HEADER(kind, len(content)), content
     return b"".join(parts)
+
+
+@lru_cache(maxsize=4096)  # nonces, fees and counts come again and again
+def _integer(number: int) -> bytes:
+    size = (number.bit_length() + 7) >> 3
+    return _HEADER(b"i", size) + number.to_bytes(size, "big")
 
 
 def _utf8(text: str) -> bytes:
