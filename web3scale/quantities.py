@@ -164,7 +164,7 @@ def described(kind: Any) -> str:
     if isinstance(kind, TypeVar):
         return "a message"
     name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else re.sub(r"\w+\.", "", str(kind))
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
 
 
 def _is_real(value: Any) -> bool:
