@@ -14,7 +14,14 @@ LINES = ("-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
 
 def house_style() -> None:
-    """Set the house style for all figures that follow. A notebook calls it once, after its imports."""
+    """Set the house style for all figures that follow. A notebook calls it once, after its imports.
+
+    >>> import matplotlib as mpl
+    >>> with mpl.rc_context():
+    ...     house_style()
+    ...     mpl.rcParams["axes.grid"]
+    True
+    """
     import matplotlib as mpl  # 1 s to import: only whoever draws needs it
     from cycler import cycler
 

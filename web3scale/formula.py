@@ -35,6 +35,8 @@ class _Printer(LatexPrinter):  # type: ignore[misc]
 class Formula(Generic[P]):
     """A closed form: call it for the number, read `expr` for the algebra over `symbols`, one for each parameter.
 
+    `quantities` are the unit and range of each parameter, and of the result under "return".
+
     >>> from web3scale.quantities import Rate, Ratio, Seconds
     >>> @formula(throughput="X", response_time="R")
     ... def in_system(throughput: Rate, response_time: Seconds) -> Ratio:
@@ -57,7 +59,6 @@ class Formula(Generic[P]):
             raise TypeError(f"{self.__name__}: no parameter named {sorted(unknown)}")
         self.symbols = {n: sp.Symbol(letters.get(n, n), positive=True) for n in names}
         kinds = get_type_hints(body, include_extras=True)
-        # the quantity of each parameter, and of the result under "return"
         self.quantities: dict[str, Quantity] = {name: get_args(kind)[1] for name, kind in kinds.items()}
         self._checks = [(name, kinds[name], self.quantities[name]) for name in names]
         rows = {n: f"{_letter(s)}, {unit_and_range(kinds[n])}" for n, s in self.symbols.items()}

@@ -125,8 +125,8 @@ def checked(where: str, name: str, value: Any, kind: Any) -> Any:
             number = _numbers(value)
             if (isinstance(number, float) or (number.size and not alone)) and np.all(rule.holds(number)):
                 return number
-        elif isinstance(rule, Whole) and isinstance(value, (int, np.integer)):
-            if not isinstance(value, bool) and rule.holds(int(value)):
+        elif isinstance(rule, Whole):
+            if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and rule.holds(int(value)):
                 return int(value)
         elif fits(value, kind):
             return value
@@ -164,7 +164,7 @@ def described(kind: Any) -> str:
     if isinstance(kind, TypeVar):
         return "a message"
     name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else re.sub(r"\w+\.", "", str(kind))
-    return f"{'an' if name[0] in 'AEIOU' else 'a'} {name}"
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
 
 
 def _is_real(value: Any) -> bool:
@@ -304,7 +304,7 @@ def with_sections(text: str, rows: Mapping[str, str], result: Any) -> str:
     """
     meaning, prompt, example = inspect.cleandoc(text).partition(">>> ")
     written = ["Parameters", "----------", *(f"{name} : {row}" for name, row in rows.items()), ""] if rows else []
-    if result not in (None, type(None)):
+    if result not in (None, NoneType):
         written += ["Returns", "-------", unit_and_range(result), ""]
     written += ["Examples", "--------"] if prompt else []
     return "\n".join([meaning.rstrip(), "", *written]) + ("\n" if prompt else "") + prompt + example
