@@ -20,6 +20,8 @@ from web3scale.formula import formula
 from web3scale.quantities import finite, validated
 
 MOST_BLOCKS = 2 * 10**6  # of all runs together: some seconds
+Blocks = Annotated[int, q.Whole(2, MOST_BLOCKS)]
+Runs = Annotated[int, q.Whole(1, 10**5)]
 Confirmations = Annotated[int, q.Whole(0, 10**12)]  # twenty million years of Bitcoin: larger numbers are mistakes
 
 
@@ -256,12 +258,7 @@ def double_spend(adversary: q.One[q.Minority], confirmations: Confirmations) -> 
 
 @validated
 def simulate_mining(
-    block_rate: q.One[q.PositiveRate],
-    propagation_delay: q.One[q.Seconds],
-    *,
-    blocks: Annotated[int, q.Whole(2, MOST_BLOCKS)],
-    runs: Annotated[int, q.Whole(1, 10**5)],
-    rng: np.random.Generator,
+    block_rate: q.OneRate, propagation_delay: q.OneTime, *, blocks: Blocks, runs: Runs, rng: np.random.Generator
 ) -> q.Rate:
     """Simulate many small miners, each of whom learns of a block a fixed time after it was found.
 

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import numpy as np
 import sympy as sp
+from numpy.random import Generator
 
 from web3scale import quantities as q
 from web3scale.errors import DomainError
@@ -115,7 +116,7 @@ def erlang_c(offered_load: q.Ratio, servers: Servers) -> q.Share:
 
 
 @validated
-def mmn_response(utilisation: q.ShareBelowOne, service_rate: q.One[q.PositiveRate], servers: Servers) -> q.Seconds:
+def mmn_response(utilisation: q.ShareBelowOne, service_rate: q.OneRate, servers: Servers) -> q.Seconds:
     """Mean response time of servers that share one queue, with random arrivals and exponential service (chapter 14).
 
     It is 1/μ + P_w/(nμ(1 − ρ)), with P_w of `erlang_c`.
@@ -186,11 +187,11 @@ class QueueRun:
 
 @validated
 def simulate_queue(
-    arrival_rate: q.One[q.PositiveRate],
-    service_rate: q.One[q.PositiveRate],
+    arrival_rate: q.OneRate,
+    service_rate: q.OneRate,
     *,
     jobs: Jobs,
-    rng: np.random.Generator,
+    rng: Generator,
     servers: Servers = 1,
     variability: q.One[q.Ratio] = 1.0,
     runs: Jobs = 1,
@@ -232,11 +233,11 @@ def simulate_queue(
 def simulate_closed(
     demands: q.PositiveSeconds,
     customers: Servers,
-    think_time: q.One[q.Seconds],
+    think_time: q.OneTime,
     *,
     completions: Jobs,
     runs: Jobs,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> q.Rate:
     """Simulate customers who think, then visit each station in turn, over and over; all times exponential.
 

@@ -8,21 +8,14 @@ import json
 import re
 from collections.abc import Callable, Sequence
 from functools import cached_property, partial
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 from web3scale.errors import DomainError
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 LIMIT = 25  # frames: each costs about 25 kB on the page and 0.1 s to draw
-SCRIPT = (
-    "(()=>{const root=document.getElementById(%(id)s);if(!root||root.dataset.ready)return;root.dataset.ready=1;"
-    "const values=%(values)s,frames=root.querySelectorAll('img'),inputs=root.querySelectorAll('input'),"
-    "outputs=root.querySelectorAll('output');root.querySelector('.explore-still').hidden=true;"
-    "const update=()=>{let k=0;inputs.forEach((e,i)=>{const v=values[i][+e.value];k=k*values[i].length+ +e.value;"
-    "outputs[i].textContent=v;e.setAttribute('aria-valuetext',v)});"
-    "frames.forEach((e,i)=>{e.hidden=i!==k;e.style.display=i===k?'':'none'})};"
-    "inputs.forEach(e=>e.addEventListener('input',update));update()})()"
-)
+SCRIPT = "".join(files("web3scale").joinpath("explore.js").read_text(encoding="utf-8").splitlines())
 
 
 def _picture(figure: Any, **options: Any) -> str:

@@ -118,9 +118,8 @@ class _Reader:
         return count
 
     def end(self) -> None:
-        require(
-            self.at == len(self.data), "batch: nothing must follow the last transfer", left=len(self.data) - self.at
-        )
+        if left := len(self.data) - self.at:
+            raise Rejected("batch: nothing must follow the last transfer", left=left)
 
 
 @dataclass(frozen=True)

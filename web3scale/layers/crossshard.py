@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from web3scale.crypto import tagged_hash
-from web3scale.errors import DomainError, Rejected, require
+from web3scale.errors import DomainError, Rejected, refusal_of, require
 from web3scale.layers.ledger import FEES, Ledger, Receipt, Transfer, check_form, contract_account
 from web3scale.message import Signed
 from web3scale.quantities import Whole, validated
@@ -234,12 +234,7 @@ class ShardedLedger:
 
     def apply(self, transfer: Signed[Transfer]) -> Receipt:
         """Carry a transfer out without a crash, and say in a receipt whether it took effect."""
-        try:
-            for _ in self.steps(transfer):
-                pass
-        except Rejected as refusal:
-            return Receipt(transfer, refusal)
-        return Receipt(transfer, None)
+        return Receipt(transfer, refusal_of(list, self.steps(transfer)))
 
     def recover(self) -> Iterator[str]:
         """Settle what a crash left open: commit what its home has decided, abort what it has only locked.

@@ -10,14 +10,14 @@ from bisect import bisect_right
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from operator import itemgetter
-from typing import Protocol, TypeVar
+from typing import Annotated, Any, TypeVar
 
 from web3scale.crypto import MerkleTree, leaf_hash, root_from_proof, verify_inclusion
-from web3scale.errors import DomainError, Rejected, require, shown
+from web3scale.errors import DomainError, Rejected, refusal_of, require, shown
 from web3scale.layers.batches import Record, read_record
-from web3scale.layers.ledger import AccountProof, Ledger, account_leaf, verify_account
+from web3scale.layers.ledger import AccountProof, Ledger, account_leaf, check_form, verify_account
 from web3scale.message import message
-from web3scale.quantities import fits, validated
+from web3scale.quantities import Whole, checked, fits, validated
 
 T = TypeVar("T")
 State = tuple[bytes, int, int]  # an account with its balance and its nonce
@@ -72,26 +72,6 @@ class Verdict:
     size_bytes: int  # what layer 1 had to read
 
 
-class Proposer(Protocol):
-    """Who defends a claim: its program answers the referee, as `Trace` does; None is silence."""
-
-    def root(self, step: int) -> bytes | None:
-        """State the root after so many steps."""
-
-    def witness(self, step: int) -> Witness | None:
-        """Show what is needed to execute a step."""
-
-
-class Challenger(Protocol):
-    """Who disputes a claim: its program answers the referee, as `Trace` does; None is silence."""
-
-    def agrees(self, step: int, root: bytes) -> bool | None:
-        """Say whether this is the root after so many steps."""
-
-    def witness(self, step: int) -> Witness | None:
-        """Show what is needed to execute a step."""
-
-
 # Executing
 
 
@@ -108,6 +88,7 @@ def _copy(chain: str, states: Sequence[State]) -> Ledger:
     return Ledger(chain, {name: balance for name, balance, _ in states}, {name: nonce for name, _, nonce in states})
 
 
+@validated
 @dataclass(frozen=True)
 class Trace:
     """Every step of a batch, executed by `replay`: what an honest node knows. It plays both sides of a dispute."""
@@ -128,14 +109,16 @@ class Trace:
 
     def root(self, step: int) -> bytes:
         """State the root after so many steps."""
+        checked("Trace.root", "step", step, Annotated[int, Whole(0, len(self.records))])
         return self.roots[step]
 
     def agrees(self, step: int, root: bytes) -> bool:
         """Say whether this is the root after so many steps."""
-        return root == self.roots[step]
+        return root == self.root(step)
 
     def witness(self, step: int) -> Witness:
         """Show what is needed to execute a step."""
+        checked("Trace.witness", "step", step, Annotated[int, Whole(0, len(self.records) - 1)])
         record = _read(self.records[step], len(self.accounts))
         proofs: list[AccountProof] = []
         if record:
@@ -179,8 +162,8 @@ def replay(ledger: Ledger, records: Sequence[bytes]) -> Trace:
     for steps, written in enumerate(records, 1):
         if record := _read(written, len(names)):
             transfer = record.transfer(names.__getitem__, now.chain)
-            if not now._refusal_of_form(transfer):
-                now._apply(transfer.body)  # and no block, which would keep every transfer in memory
+            if not refusal_of(check_form, transfer, now.chain):  # no block, which would keep every transfer in memory
+                refusal_of(now._apply, transfer.body)
             for index in record.touched:
                 _, balance, nonce = now._state(index)
                 if (balance, nonce) != history[index][-1][1:]:
@@ -249,19 +232,20 @@ def _ask(party: object, question: str, look: Callable[[object], T | None], *valu
 
 
 @validated
-def dispute(claim: Claim, proposer: Proposer, challenger: Challenger) -> Verdict:
+def dispute(claim: Claim, proposer: Any, challenger: Any) -> Verdict:
     """Decide between a proposer and a challenger by executing one step. Proposition 3.4 of the book.
 
     All steps up to `low` are agreed on, the root after `high` is not. The proposer states the root halfway between;
-    the challenger's answer moves one end there. One step remains, and the referee executes it. Nothing a party says is
-    trusted; a silent party loses, and if nobody shows a witness the claim stands: who disputes must prove.
+    the challenger's answer moves one end there. One step remains, and the referee executes it.
+
+    The parties are programs that answer as `Trace` does: `root` and `witness` of the `proposer`, `agrees` and `witness`
+    of the `challenger`. Nothing they say is trusted; whatever else they do, or None, is silence. A silent party loses,
+    and if nobody shows a witness the claim stands: who disputes must prove.
 
     >>> trace = replay(Ledger("rollup", {}), [b"nonsense"])
-    >>> proposer: Proposer = trace
-    >>> challenger: Challenger = trace
-    >>> dispute(trace.claim, proposer, challenger).winner
+    >>> dispute(trace.claim, trace, trace).winner
     'proposer'
-    >>> dispute(replace(trace.claim, after=bytes(32)), proposer, challenger).winner
+    >>> dispute(replace(trace.claim, after=bytes(32)), trace, trace).winner
     'challenger'
     """
     low, high = 0, claim.steps
