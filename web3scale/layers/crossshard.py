@@ -92,14 +92,19 @@ class Shard:
         require(transfer in self.locked, "transfer: home must hold its lock", sender=order.sender)
         self.ledger._held.remove(order.sender)
         elsewhere = order.cost - order.fee - sum(payments.values())
+        before = self.ledger.root
         self.ledger._charge(order, {**payments, self.clearing: elsewhere})
+        self.ledger._append(before, [Receipt(transfer, None)])  # a block of its own: whoever reads the chain sees it
         self.decided[transfer] = self.locked.pop(transfer)
 
     def _commit(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Pay the recipients kept here; a second time changes nothing."""
         self._fence(epoch, visits=1)
-        for recipient, amount in self.prepared.pop(transfer, {}).items():
-            self.ledger._move(self.clearing, recipient, amount)
+        if payments := self.prepared.pop(transfer, None):
+            before = self.ledger.root
+            for recipient, amount in payments.items():
+                self.ledger._move(self.clearing, recipient, amount)
+            self.ledger._append(before, [Receipt(transfer, None)])
 
     def _close(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Forget a decision that all others have followed: bookkeeping at home, and no visit."""

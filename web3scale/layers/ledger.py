@@ -242,8 +242,10 @@ class Ledger:
         given = tuple(checked("Ledger.apply_block", "transfers", transfers, Iterable[Signed[Transfer]]))
         formed = [(transfer, refusal_of(check_form, transfer, self.chain)) for transfer in given]
         before = self.root
-        receipts = tuple(Receipt(t, refusal or refusal_of(self._apply, t.body)) for t, refusal in formed)
-        self.blocks.append(Block(self.height + 1, before, self.root, receipts))
+        return self._append(before, [Receipt(t, refusal or refusal_of(self._apply, t.body)) for t, refusal in formed])
+
+    def _append(self, before: bytes, receipts: Iterable[Receipt]) -> Block:
+        self.blocks.append(Block(self.height + 1, before, self.root, tuple(receipts)))
         return self.blocks[-1]
 
     def _apply(self, order: Transfer) -> None:
