@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from web3scale.crypto import example_key, public_key
 from web3scale.errors import DomainError, Rejected
-from web3scale.layers.bridges import Bridge, Proof, sign_crossing
+from web3scale.layers.bridges import DEPOSIT, WITHDRAWAL, Bridge, Crossing, Proof, sign_crossing
 from web3scale.layers.channels import (
     ChannelContract,
     ChannelParty,
@@ -238,10 +238,10 @@ class Together(RuleBasedStateMachine):
             to, amount = data.draw(st.sampled_from(accounts)), data.draw(st.integers(0, 120))
             self.seen.append(sign_transfer(payer, chain, {to: amount}, fee=0, nonce=data.draw(st.integers(1, 4))))
         elif kind == "proof":
-            crossings = [*self.bridge.deposits, *self.bridge.withdrawals]
-            if crossings:
-                crossing = data.draw(st.sampled_from(crossings))
-                self.seen.append(Proof(crossing, (sign_crossing(FAULTY, crossing),) * data.draw(st.integers(1, 3))))
+            there = data.draw(st.booleans())
+            way = (DEPOSIT, "main", SIDE) if there else (WITHDRAWAL, SIDE, "main")
+            crossing = Crossing(*way, data.draw(st.integers(1, 50)), cid, data.draw(st.integers(1, 9)))
+            self.seen.append(Proof(crossing, (sign_crossing(FAULTY, crossing),) * data.draw(st.integers(1, 3))))
         else:
             parts = {}
             for name, part in get_type_hints(kind).items():
@@ -251,6 +251,19 @@ class Together(RuleBasedStateMachine):
                 parts[name] = data.draw(st.sampled_from(fitting))
             keys = data.draw(st.sampled_from([(CID,), (DAN,), (CID, DAN), (CID, CID)]))
             self.seen.append(signed(kind(**parts), *keys))
+
+    @rule(data=st.data(), pick=st.integers(0, 3))
+    def post_and_settle_in_one_breath(self, data, pick):
+        channel = self.channels[pick % len(self.channels)]
+        contract, own = channel["contract"], channel["party"].terms.channel
+        states = [s for s in self.seen if fits(s, Signed[State]) and s.body.channel == own]
+        order = signed(Posting(data.draw(st.sampled_from(states)), cid), CID)
+
+        def both():
+            contract.post(order)
+            contract.settle(own)
+
+        self.attempt(both)
 
     def hear(self, result):
         if inspect.isgenerator(result):
