@@ -25,7 +25,12 @@ State = tuple[bytes, int, int]  # an account with its balance and its nonce
 
 @message
 class Claim:
-    """What the contract on layer 1 knows of a batch. Only `after` is the proposer's; the rest is layer 1's own."""
+    """What the contract on layer 1 knows of a batch. Only `after` is the proposer's; the rest is layer 1's own.
+
+    >>> before = Ledger("rollup", {}).root
+    >>> replay(Ledger("rollup", {}), [b"one"]).claim == Claim("rollup", leaf_hash(b"one"), 1, 1, before, before)
+    True
+    """
 
     chain: str
     batch_root: bytes  # Merkle root of the records
@@ -37,7 +42,11 @@ class Claim:
 
 @message
 class Witness:
-    """All that the referee needs to execute one step."""
+    """All that the referee needs to execute one step.
+
+    >>> Witness(b"12345", (bytes(32),), ()).size_bytes
+    37
+    """
 
     record: bytes  # the transfer as it stands in the batch
     record_path: tuple[bytes, ...]  # its inclusion proof in the batch
@@ -235,7 +244,7 @@ def _ask(party: object, question: str, look: Callable[[object], T | None], *valu
     """Ask a party and look at its answer: whatever its program raises, or makes the look raise, is silence."""
     try:
         return look(getattr(party, question)(*values))
-    except BaseException:  # KeyboardInterrupt and SystemExit too: no stranger's program may end the referee's
+    except BaseException:  # SystemExit too, and even an interrupt from the keyboard: no stranger ends the referee
         return None
 
 
@@ -248,9 +257,11 @@ def dispute(claim: Claim, proposer: Proposer, challenger: Challenger) -> Verdict
     trusted; a silent party loses, and if nobody shows a witness the claim stands: who disputes must prove.
 
     >>> trace = replay(Ledger("rollup", {}), [b"nonsense"])
-    >>> dispute(trace.claim, trace, trace).winner
+    >>> proposer: Proposer = trace
+    >>> challenger: Challenger = trace
+    >>> dispute(trace.claim, proposer, challenger).winner
     'proposer'
-    >>> dispute(replace(trace.claim, after=bytes(32)), trace, trace).winner
+    >>> dispute(replace(trace.claim, after=bytes(32)), proposer, challenger).winner
     'challenger'
     """
     low, high = 0, claim.steps
