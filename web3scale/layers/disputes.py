@@ -165,11 +165,11 @@ def replay(ledger: Ledger, records: Sequence[bytes]) -> Trace:
     return Trace(claim, tuple(records), tuple(roots), batch, states)
 
 
-def _whole(witness: object) -> Witness:
+def _whole(witness: Any) -> Witness:
     """A stranger's witness made again, and so checked again: all its parts are exactly of their types."""
-    if not (fits(witness, Witness) and fits(witness.accounts, tuple[AccountProof, ...])):  # type: ignore[attr-defined]
+    if not (fits(witness, Witness) and fits(witness.accounts, tuple[AccountProof, ...])):
         raise DomainError(f"execute_step: witness must be a Witness, and whole, got a {type(witness).__name__}")
-    return replace(witness, accounts=tuple(map(replace, witness.accounts)))  # type: ignore
+    return replace(witness, accounts=tuple(map(replace, witness.accounts)))  # type: ignore[no-any-return]
 
 
 @validated
@@ -198,10 +198,8 @@ def execute_step(claim: Claim, step: int, before: bytes, witness: Witness) -> by
     ledger.apply(record._transfer(names, claim.chain))  # by the ledger's own rules
     for proof in given.accounts:
         require(verify_account(before, proof), "witness: account must be under the root", index=proof.index)
-        leaf = account_leaf(proof.account, ledger.balance(proof.account), ledger.nonce(proof.account))
-        before = (
-            root_from_proof(leaf_hash(leaf), proof.index, proof.size, proof.path) or before
-        )  # never None: see above
+        leaf = leaf_hash(account_leaf(proof.account, ledger.balance(proof.account), ledger.nonce(proof.account)))
+        before = root_from_proof(leaf, proof.index, proof.size, proof.path) or before  # the path fits: never None
     return before
 
 
