@@ -15,7 +15,6 @@ from web3scale.quantities import Whole, checked, validated
 BLOB_BYTES = 131_072  # 4096 field elements of 32 bytes; a blob costs as many units of blob gas
 LARGEST_EXPONENT = 1000  # e to this power has 435 digits: no fee comes near, and the series stays short
 
-Word = Annotated[int, Whole(0, 2**64 - 1)]  # a block's header has 64 bits for its excess
 PositiveWord = Annotated[int, Whole(1, 2**64 - 1)]
 
 
@@ -63,7 +62,7 @@ def load_blob_schedule() -> tuple[BlobLimits, ...]:
 
 
 @validated
-def blob_base_fee(excess: Word, update_fraction: PositiveWord) -> int:
+def blob_base_fee(excess: int, update_fraction: PositiveWord) -> int:
     """Price of a unit of blob gas in wei, at least 1, where `excess` blob gas was used beyond the target so far.
 
     It is exp(excess/update_fraction) in integers, the Taylor series with every term rounded down: the same on every

@@ -8,7 +8,7 @@ their paths to the roots. Proposition 3.4 of the book. Source: Kalodner et al. (
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any, Protocol
+from typing import Any
 
 from web3scale.crypto import MerkleTree, leaf_hash, root_from_proof, verify_inclusion
 from web3scale.errors import DomainError, Rejected, require, shown
@@ -67,26 +67,6 @@ class Verdict:
     step: int | None  # the step that was executed, counted from 0; None if it did not come to that
     rounds: int  # midpoints that were stated and answered
     size_bytes: int  # what layer 1 had to read
-
-
-class Proposer(Protocol):
-    """Who defends a claim: its program answers the referee, as `Trace` does; None is silence."""
-
-    def root(self, step: int) -> bytes | None:
-        """State the root after so many steps."""
-
-    def witness(self, step: int) -> Witness | None:
-        """Show what is needed to execute a step."""
-
-
-class Challenger(Protocol):
-    """Who disputes a claim: its program answers the referee, as `Trace` does; None is silence."""
-
-    def agrees(self, step: int, root: bytes) -> bool | None:
-        """Say whether this is the root after so many steps."""
-
-    def witness(self, step: int) -> Witness | None:
-        """Show what is needed to execute a step."""
 
 
 # Executing
@@ -216,19 +196,20 @@ def _ask(party: object, question: str, *values: object) -> Any:
 
 
 @validated
-def dispute(claim: Claim, proposer: Proposer, challenger: Challenger) -> Verdict:
+def dispute(claim: Claim, proposer: Any, challenger: Any) -> Verdict:
     """Decide between a proposer and a challenger by executing one step. Proposition 3.4 of the book.
 
     All steps up to `low` are agreed on, the root after `high` is not. The proposer states the root halfway between;
     the challenger's answer moves one end there. One step remains, and the referee executes it. Nothing a party says is
     trusted; a silent party loses, and if nobody shows a witness the claim stands: who disputes must prove.
 
+    The parties are programs that answer as `Trace` does: the `proposer` has `root`, the `challenger` has `agrees`, both
+    have `witness`. None is silence, and so is whatever else is no answer, or an error.
+
     >>> trace = replay(Ledger("rollup", {}), [b"nonsense"])
-    >>> proposer: Proposer = trace
-    >>> challenger: Challenger = trace
-    >>> dispute(trace.claim, proposer, challenger).winner
+    >>> dispute(trace.claim, proposer=trace, challenger=trace).winner
     'proposer'
-    >>> dispute(replace(trace.claim, after=bytes(32)), proposer, challenger).winner
+    >>> dispute(replace(trace.claim, after=bytes(32)), proposer=trace, challenger=trace).winner
     'challenger'
     """
     low, high = 0, claim.steps
@@ -249,10 +230,7 @@ def dispute(claim: Claim, proposer: Proposer, challenger: Challenger) -> Verdict
             low, before = middle, stated
         else:
             high, after = middle, stated
-    for party in (challenger, proposer):
-        witness = _ask(party, "witness", low)
-        if witness is None:
-            continue
+    for witness in filter(None, (_ask(party, "witness", low) for party in (challenger, proposer))):
         size += witness.size_bytes
         try:
             holds = execute_step(claim, low, before, witness) == after
