@@ -743,8 +743,13 @@ class _ChannelGame(RuleBasedStateMachine):
     What it has signed and revoked is written down here, as the others see it: not read from its own memory.
     """
 
-    @initialize(deposits=st.tuples(*[st.integers(0, 9)] * 2), at=st.integers(0, 1), withheld=st.integers(0, 3))
-    def begin(self, deposits, at, withheld):
+    @initialize(
+        deposits=st.tuples(*[st.integers(0, 9)] * 2),
+        at=st.integers(0, 1),
+        withheld=st.integers(0, 3),
+        past=st.lists(st.tuples(st.integers(-9, 9), st.booleans()), max_size=3),
+    )
+    def begin(self, deposits, at, withheld, past):
         self.at, self.cheat = at, KEYS[1 - at]
         self.ledger = Ledger("main", {ALICE: 10, BOB: 10, MALLORY: 10})
         self.contract = ChannelContract(self.ledger)
@@ -759,6 +764,8 @@ class _ChannelGame(RuleBasedStateMachine):
             self.open(0)
         if withheld != 2:
             self.complete(0)
+            for change, keeps in past:
+                self.trade(change, keeps, -change // 2)
 
     # What the honest one has promised, and was promised
 
@@ -852,6 +859,7 @@ class _ChannelGame(RuleBasedStateMachine):
         if self.honest.newest is not None and not rarely:
             self.left = True
             self.messages.append(self.honest.posting())
+            self.propose(0, 0, 1)
             self.attempt(lambda: self.contract.post(self.messages[-1]))
 
     @precondition(lambda self: self.closing is None)
@@ -868,23 +876,27 @@ class _ChannelGame(RuleBasedStateMachine):
         closing, own = Closing(self.honest.newest.body), self.honest.sign_closing()
         other = signed(closing, self.cheat).signatures[0]
         self.closing = Signed(closing, (other, own) if self.at else (own, other))
+        self.propose(0, 0, 1)  # asked at once for another payment, it declines
 
     # What anybody may try on the chain
 
     @rule(pick=st.integers(0, 3))
     def open(self, pick):
-        late = self.ledger.height >= LAST
+        before = self.record
         self.attempt(lambda: self.contract.open(self.terms, self.state(pick)))
-        assert self.record is None or self.record.opened.body == self.terms.opening
-        self.opened = getattr(self, "opened", self.record is not None and not late)
-        assert self.opened or self.record is None
+        if before is None and self.record is not None:
+            assert self.ledger.height < LAST
+            assert self.record.opened.body == self.terms.opening
 
     @rule(pick=st.integers(0, 5), seen=st.booleans(), blocks=st.integers(0, WINDOW))
     def post(self, pick, seen, blocks):
-        """Perhaps just after the honest one has looked, and settle as soon as the contract lets it."""
+        """Perhaps just after the honest one has looked; accuse it, and settle as soon as the contract allows it."""
         if seen:
             self.look()
         self.attempt(lambda: self.contract.post(posted(self.cheat, self.state(pick))))
+        revocations = [m for m in self.messages if isinstance(m.body, Revocation)]
+        if revocations:
+            self.attempt(lambda: self.contract.punish(revocations[-1]))
         self.settle()
         self.wait(blocks, True)
 

@@ -218,12 +218,11 @@ def examples_of(thing: type, neighbours: list[object], module_doc: str) -> str:
 
 
 def makes(function: object, cls: type) -> bool:
-    """Whether a function says that it returns a class, or something that holds one, and shows it in an example."""
-    try:
-        returns = str(inspect.signature(function).return_annotation)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return False
-    return bool(re.search(rf"\b{cls.__name__}\b", returns) and doctests(inspect.getdoc(function) or ""))
+    """Whether a function, or a method, says that it returns or takes a class, and shows it in an example."""
+    members = [function, *(vars(function).values() if inspect.isclass(function) else [])]
+    kinds = [getattr(inspect.unwrap(getattr(m, "fget", m)), "__annotations__", {}) for m in members]  # type: ignore
+    named = any(re.search(rf"\b{cls.__name__}\b", str(kind)) for said in kinds for kind in said.values())
+    return named and bool(doctests(inspect.getdoc(function) or ""))
 
 
 def docstring_faults(thing: object, neighbours: list[object] = (), module_doc: str = "") -> list[str]:

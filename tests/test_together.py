@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from web3scale.crypto import example_key, public_key
 from web3scale.errors import DomainError, Rejected
-from web3scale.layers.bridges import Bridge, Proof, sign_crossing
+from web3scale.layers.bridges import DEPOSIT, WITHDRAWAL, Bridge, Crossing, Proof, sign_crossing
 from web3scale.layers.channels import (
     ChannelContract,
     ChannelParty,
@@ -28,7 +28,7 @@ from web3scale.layers.channels import (
     update_together,
 )
 from web3scale.layers.crossshard import ShardedLedger, shard_of
-from web3scale.layers.ledger import FEES, sign_transfer
+from web3scale.layers.ledger import FEES, contract_account, sign_transfer
 from web3scale.message import Signed, signed
 from web3scale.quantities import fits
 
@@ -40,6 +40,8 @@ def key_on(shard, start):
 
 ANN, CID, DAN = key_on(0, "Ann"), key_on(0, "Cid"), key_on(1, "Dan")
 ann, cid, dan = map(public_key, (ANN, CID, DAN))
+# a sidechain whose escrow lies, by its hash, on the shard that is the main chain: payments from the other reach it
+SIDE = next(n for n in map("side {}".format, range(9)) if shard_of(contract_account("main", f"bridge to {n}"), 2) == 0)
 SIGNERS = [example_key(f"signer {i}") for i in range(4)]
 FAULTY = SIGNERS[0]
 START = 100
@@ -50,19 +52,21 @@ NATURE = {"reorganise_main"}
 
 
 class Together(RuleBasedStateMachine):
+    """Ann among strangers; what must hold stands below as invariants."""
+
     @initialize()
     def open(self):
         self.sharded = ShardedLedger("main", 2, dict.fromkeys((ann, cid, dan), START))
         self.main = self.sharded.shards[0].ledger
-        self.bridge = Bridge(self.main, "side", [public_key(s) for s in SIGNERS], faulty=1, finality_depth=1)
+        self.bridge = Bridge(self.main, SIDE, [public_key(s) for s in SIGNERS], faulty=1, finality_depth=1)
         self.side = self.bridge.side
         self.contracts = {ledger.chain: ChannelContract(ledger) for ledger in (self.main, self.side)}
         self.totals = [ledger.total for ledger in self.ledgers]
         self.coordinators = []
-        self.seen = [ann, cid, dan, FEES, self.bridge.escrow, self.bridge.reserve, 0, 1, 2, 10, 10**9, "main", "side"]
+        self.seen = [ann, cid, dan, FEES, self.bridge.escrow, self.bridge.reserve, 0, 1, 2, 10, 10**9, "main", SIDE]
         self.seen += [CID, DAN, FAULTY]
         self.channels = []  # what Ann knows of hers: the parties, the states that she has signed, the last one revoked
-        self.free = {"main": START, "side": 0}  # what Ann must have at least outside of channels and crossings
+        self.free = {"main": START, SIDE: 0}  # what Ann must have at least outside of channels and crossings
         self.paid_out = set()
         self.open_channel("main")
 
@@ -135,7 +139,7 @@ class Together(RuleBasedStateMachine):
         self.seen.append(revocation)
         party.keep(signed(Revocation(party.terms.channel, cid, state.sequence - 1), CID))
 
-    @rule(chain=st.sampled_from(["main", "side"]), amount=st.integers(1, 20), deposit=st.booleans())
+    @rule(chain=st.sampled_from(["main", SIDE]), amount=st.integers(1, 20), deposit=st.booleans())
     def ann_pays(self, chain, amount, deposit):
         ledger = self.ledger(chain)
         if ann not in ledger or ann in ledger._held or ledger.balance(ann) < amount:
@@ -148,7 +152,7 @@ class Together(RuleBasedStateMachine):
             self.free[chain] -= amount
 
     @precondition(lambda self: len(self.channels) < 4)
-    @rule(chain=st.sampled_from(["main", "side"]))
+    @rule(chain=st.sampled_from(["main", SIDE]))
     def another_channel(self, chain):
         ledger = self.ledger(chain)
         if all(p in ledger and p not in ledger._held and ledger.balance(p) >= 10 for p in (ann, cid)):
@@ -175,14 +179,15 @@ class Together(RuleBasedStateMachine):
         except Rejected:
             return
         self.seen += [crossing, proof, *proof.attestations]
-        ledger, before = (self.main, "main") if withdrawal else (self.side, "side")
+        ledger, before = (self.main, "main") if withdrawal else (self.side, SIDE)
         held = ledger.balance(ann) if ann in ledger else 0
         self.attempt(lambda: (self.bridge.release if withdrawal else self.bridge.mint)(proof))
         now = ledger.balance(ann) if ann in ledger else 0
         self.free[before] += max(0, now - held) if crossing.recipient == ann else 0
 
-    @rule(payer=st.sampled_from([CID, DAN]), to=st.sampled_from([ann, cid, dan]), amount=st.integers(1, 60))
+    @rule(payer=st.sampled_from([CID, DAN]), to=st.sampled_from([ann, cid, dan, "escrow"]), amount=st.integers(1, 60))
     def send_across(self, payer, to, amount):
+        to = self.bridge.escrow if to == "escrow" else to
         home = self.sharded.home(public_key(payer)).ledger
         order = sign_transfer(payer, "main", {to: amount}, fee=1, nonce=home.nonce(public_key(payer)) + 1)
         self.seen.append(order)
@@ -228,15 +233,15 @@ class Together(RuleBasedStateMachine):
         """Make a message of Cid's, Dan's and the faulty signer's own, of parts that were seen."""
         kind = data.draw(st.sampled_from([Posting, Revocation, Closing, State, "proof", "transfer"]))
         if kind == "transfer":
-            chain, payer = data.draw(st.sampled_from(["main", "side"])), data.draw(st.sampled_from([CID, DAN]))
+            chain, payer = data.draw(st.sampled_from(["main", SIDE])), data.draw(st.sampled_from([CID, DAN]))
             accounts = [s for s in self.seen if fits(s, bytes) and len(s) == 32]
             to, amount = data.draw(st.sampled_from(accounts)), data.draw(st.integers(0, 120))
             self.seen.append(sign_transfer(payer, chain, {to: amount}, fee=0, nonce=data.draw(st.integers(1, 4))))
         elif kind == "proof":
-            crossings = [*self.bridge.deposits, *self.bridge.withdrawals]
-            if crossings:
-                crossing = data.draw(st.sampled_from(crossings))
-                self.seen.append(Proof(crossing, (sign_crossing(FAULTY, crossing),) * data.draw(st.integers(1, 3))))
+            there = data.draw(st.booleans())
+            way = (DEPOSIT, "main", SIDE) if there else (WITHDRAWAL, SIDE, "main")
+            crossing = Crossing(*way, data.draw(st.integers(1, 50)), cid, data.draw(st.integers(1, 9)))
+            self.seen.append(Proof(crossing, (sign_crossing(FAULTY, crossing),) * data.draw(st.integers(1, 3))))
         else:
             parts = {}
             for name, part in get_type_hints(kind).items():
@@ -246,6 +251,19 @@ class Together(RuleBasedStateMachine):
                 parts[name] = data.draw(st.sampled_from(fitting))
             keys = data.draw(st.sampled_from([(CID,), (DAN,), (CID, DAN), (CID, CID)]))
             self.seen.append(signed(kind(**parts), *keys))
+
+    @rule(data=st.data(), pick=st.integers(0, 3))
+    def post_and_settle_in_one_breath(self, data, pick):
+        channel = self.channels[pick % len(self.channels)]
+        contract, own = channel["contract"], channel["party"].terms.channel
+        states = [s for s in self.seen if fits(s, Signed[State]) and s.body.channel == own]
+        order = signed(Posting(data.draw(st.sampled_from(states)), cid), CID)
+
+        def both():
+            contract.post(order)
+            contract.settle(own)
+
+        self.attempt(both)
 
     def hear(self, result):
         if inspect.isgenerator(result):
@@ -265,6 +283,14 @@ class Together(RuleBasedStateMachine):
     def minted_never_exceeds_locked(self):
         if hasattr(self, "totals"):
             assert 0 <= self.bridge.minted <= self.bridge.locked
+
+    @invariant()
+    def every_deposit_has_a_crossing(self):
+        if hasattr(self, "totals"):
+            owed = sum(c.amount for c in self.bridge.deposits) - sum(
+                c.amount for c in self.bridge.withdrawals if c.nonce in self.bridge._back.used
+            )
+            assert self.bridge.locked == owed
 
     @invariant()
     def nothing_is_credited_before_it_is_charged(self):

@@ -10,8 +10,8 @@ Langley and Kasper (2013), RFC 6962; Laurie, Messeri and Stradling (2021), RFC 9
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from inspect import unwrap
 from struct import Struct
-from typing import Any
 
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import CryptoError
@@ -40,14 +40,18 @@ def encode(*fields: int | str | bytes) -> bytes:
         if type(field) is bytes:
             parts += _HEADER(b"b", len(field)), field
         elif type(field) is int and field >= 0:
-            size = (field.bit_length() + 7) >> 3
-            parts += _HEADER(b"i", size), field.to_bytes(size, "big")
+            parts.append(_integer(field))
         elif type(field) is str:
-            content = _utf8(field)
-            parts += _HEADER(b"s", len(content)), content
+            parts += _HEADER(b"s", len(content := _utf8(field))), content
         else:
             raise DomainError(f"encode: fields must be natural numbers, text or bytes, got {shown(field)}")
     return b"".join(parts)
+
+
+@lru_cache(maxsize=4096)  # nonces, fees and counts come again and again
+def _integer(number: int) -> bytes:
+    size = (number.bit_length() + 7) >> 3
+    return _HEADER(b"i", size) + number.to_bytes(size, "big")
 
 
 def _utf8(text: str) -> bytes:
@@ -58,7 +62,7 @@ def _utf8(text: str) -> bytes:
 
 
 @lru_cache(maxsize=256)
-def _tagged(tag: str) -> Any:
+def _tagged(tag: str) -> "hashlib._Hash":
     return hashlib.sha256(hashlib.sha256(_utf8(tag)).digest() * 2)
 
 
@@ -74,8 +78,7 @@ def tagged_hash(tag: str, message: bytes) -> bytes:
         raise DomainError(f"tagged_hash: tag must be text and message bytes, got {shown(tag)}, {shown(message)}")
     state = _tagged(tag).copy()
     state.update(message)
-    digest: bytes = state.digest()
-    return digest
+    return state.digest()
 
 
 @validated
@@ -138,7 +141,7 @@ def leaf_hash(data: bytes) -> bytes:
     >>> leaf_hash(b"").hex()[:8]
     '6e340b9c'
     """
-    return _leaf_hash(data)
+    return hashlib.sha256(b"\x00" + data).digest()
 
 
 @validated
@@ -148,15 +151,10 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     >>> node_hash(leaf_hash(b""), leaf_hash(b"\x00")).hex()[:8]
     'fac54203'
     """
-    return _node_hash(left, right)
-
-
-def _leaf_hash(data: bytes) -> bytes:
-    return hashlib.sha256(b"\x00" + data).digest()
-
-
-def _node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+_leaf_hash, _node_hash = unwrap(leaf_hash), unwrap(node_hash)  # for a tree, which has checked its bytes already
 
 
 @validated
@@ -170,16 +168,17 @@ class MerkleTree:
     >>> proof = tree.inclusion_proof(2)
     >>> verify_inclusion(tree.root, b"c", 2, 3, proof), verify_inclusion(tree.root, b"d", 2, 3, proof)
     (True, False)
+    >>> tree.update({2: b"d"})
+    >>> verify_inclusion(tree.root, b"d", 2, 3, proof)
+    True
     """
 
     def __init__(self, leaves: Iterable[bytes] = ()) -> None:
-        given = checked("MerkleTree", "leaves", leaves, Iterable[bytes])
-        written = checked("MerkleTree", "leaves", tuple(given), tuple[bytes, ...])
-        self._levels: list[list[bytes]] = [[_leaf_hash(leaf) for leaf in written]]
+        given = checked("MerkleTree", "leaves", tuple(leaves), tuple[bytes, ...])
+        self._levels: list[list[bytes]] = [[_leaf_hash(leaf) for leaf in given]]
         while len(below := self._levels[-1]) > 1:
-            whole = len(below) // 2
-            level = [_node_hash(below[2 * i], below[2 * i + 1]) for i in range(whole)]
-            self._levels.append(level + below[2 * whole :])
+            pairs = map(_node_hash, below[::2], below[1::2])
+            self._levels.append([*pairs, *below[len(below) // 2 * 2 :]])
 
     def __len__(self) -> int:
         return len(self._levels[0])
@@ -192,12 +191,10 @@ class MerkleTree:
     def append(self, leaf: bytes) -> None:
         """Add a leaf at the end."""
         at = len(self)
-        self._levels[0].append(b"")
-        for height in range(1, at.bit_length() + 1):
-            if height == len(self._levels):
-                self._levels.append([b""])
-            elif at >> height == len(self._levels[height]):
-                self._levels[height].append(b"")
+        if at.bit_length() == len(self._levels):
+            self._levels.append([])
+        for height, level in enumerate(self._levels):
+            level[at >> height :] = [b""]  # the last of its level: new, or to be hashed again
         self.update({at: leaf})
 
     def update(self, leaves: Mapping[int, bytes]) -> None:
@@ -216,31 +213,18 @@ class MerkleTree:
     def inclusion_proof(self, index: int) -> tuple[bytes, ...]:
         """Return the digests that lead from one leaf to the root, for `verify_inclusion`."""
         self._check(index)
-        path = []
-        for level in self._levels[:-1]:
-            if index ^ 1 < len(level):
-                path.append(level[index ^ 1])
-            index >>= 1
-        return tuple(path)
+        siblings = [(level, (index >> height) ^ 1) for height, level in enumerate(self._levels[:-1])]
+        return tuple(level[at] for level, at in siblings if at < len(level))
 
     def consistency_proof(self, old_size: int) -> tuple[bytes, ...]:
         """Return the digests that show this tree to extend its first leaves, for `verify_consistency`."""
         if not 1 <= old_size <= len(self):
             raise DomainError(f"MerkleTree: old_size must be in 1 ... {len(self)}, got {shown(old_size)}")
-        return tuple(self._subproof(old_size, 0, len(self), whole=True))
-
-    def _subproof(self, old: int, low: int, high: int, whole: bool) -> list[bytes]:
-        """RFC 6962, section 2.1.2, on the leaves from `low` to `high`."""
-        if old == high - low:
-            return [] if whole else [self._range(low, high)]
-        split = low + (1 << (high - low - 1).bit_length() - 1)
-        if old <= split - low:
-            return [*self._subproof(old, low, split, whole), self._range(split, high)]
-        return [*self._subproof(old - (split - low), split, high, whole=False), self._range(low, split)]
-
-    def _range(self, low: int, high: int) -> bytes:
-        height = (high - low - 1).bit_length()
-        return self._levels[height][low >> height]
+        if old_size == len(self):
+            return ()
+        height = _height(old_size)
+        own = () if old_size == 1 << height else (self._levels[height][(old_size - 1) >> height],)
+        return *own, *self.inclusion_proof(old_size - 1)[height:]
 
     def _check(self, index: int) -> None:
         if index >= len(self):
@@ -258,18 +242,30 @@ def root_from_proof(digest: bytes, index: int, size: int, proof: Sequence[bytes]
     """
     if not (_are_sizes(index, size) and _are_digests(digest) and _is_path(proof) and index < size):
         return None
-    at, last = index, size - 1
-    for sibling in proof:
-        if last == 0:
-            return None
-        if at & 1 or at == last:
+    return _climb(digest, index, size - 1, proof)
+
+
+def _climb(digest: bytes, at: int, last: int, path: Sequence[bytes], left_only: bool = False) -> bytes | None:
+    """Hash a node's digest with its siblings up to the root, on a level whose nodes are 0 ... `last`.
+
+    Up to the height where the ways of `at` and `last` to the root meet, every node has a sibling, left or right; above
+    it, only those that are right children have one. With `left_only`, the tree ends at this node: right siblings are
+    left out.
+    """
+    meet = (at ^ last).bit_length()
+    if len(path) != meet + (at >> meet).bit_count():
+        return None
+    for height, sibling in enumerate(path):
+        if height >= meet or at >> height & 1:
             digest = _node_hash(sibling, digest)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
-        else:
+        elif not left_only:
             digest = _node_hash(digest, sibling)
-        at, last = at >> 1, last >> 1
-    return digest if last == 0 else None
+    return digest
+
+
+def _height(size: int) -> int:
+    """The height of the last complete subtree in a tree of `size` leaves."""
+    return (size & -size).bit_length() - 1
 
 
 def _are_digests(*values: object) -> bool:
@@ -309,32 +305,12 @@ def verify_consistency(old_root: bytes, old_size: int, root: bytes, size: int, p
     >>> verify_consistency(old.root, 1, new.root, 2, new.consistency_proof(1))
     True
     """
-    if not (_is_path(proof) and _are_digests(old_root, root) and _are_sizes(old_size, size)):
+    if not (_is_path(proof) and _are_digests(old_root, root) and _are_sizes(old_size, size) and 1 <= old_size <= size):
         return False
-    return _leads_to_both(old_root, old_size, root, size, list(proof))
-
-
-def _leads_to_both(old_root: bytes, old_size: int, root: bytes, size: int, path: list[bytes]) -> bool:
-    if not 1 <= old_size <= size:
-        return False
-    if old_size == size:
-        return old_root == root and not path
-    if old_size & (old_size - 1) == 0:
-        path.insert(0, old_root)  # a complete subtree needs no digest of its own
-    if not path:
-        return False
-    at, last = old_size - 1, size - 1
-    while at & 1:
-        at, last = at >> 1, last >> 1
-    old = new = path[0]
-    for sibling in path[1:]:
-        if last == 0:
-            return False
-        if at & 1 or at == last:
-            old, new = _node_hash(sibling, old), _node_hash(sibling, new)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
-        else:
-            new = _node_hash(new, sibling)
-        at, last = at >> 1, last >> 1
-    return old == old_root and new == root and last == 0
+    if old_size == size or not proof:
+        return old_size == size and old_root == root and not proof
+    height = _height(old_size)
+    # the last complete subtree of the old tree leads to both roots; if it is the whole of it, no proof names it
+    first, *path = [old_root, *proof] if old_size == 1 << height else proof
+    at, last = (old_size - 1) >> height, (size - 1) >> height
+    return _climb(first, at, last, path, left_only=True) == old_root and _climb(first, at, last, path) == root

@@ -1,5 +1,7 @@
 """What can go wrong, by whose fault."""
 
+from collections.abc import Callable
+
 
 class DomainError(ValueError):
     """The caller's argument lies outside the range on which a result holds: a mistake in the program.
@@ -39,6 +41,20 @@ def require(holds: bool, rule: str, **values: object) -> None:
     """
     if not holds:
         raise Rejected(rule, **values)
+
+
+def refusal_of(step: Callable[..., object], *arguments: object) -> Rejected | None:
+    """Take a `step` with its `arguments`, and return the refusal; None if it was not refused.
+
+    >>> refusal_of(require, 5 > 6, "post: the state must be newer")
+    Rejected('post: the state must be newer')
+    >>> refusal_of(require, 6 > 5, "post: the state must be newer")
+    """
+    try:
+        step(*arguments)
+    except Rejected as refusal:
+        return refusal
+    return None
 
 
 def shown(value: object) -> str:

@@ -8,7 +8,6 @@ Only elementary closed forms belong here. A sum of many binomials is lambdified 
 results are ordinary functions on SciPy.
 """
 
-import inspect
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
 from math import inf, isfinite
@@ -20,7 +19,7 @@ from sympy.printing.latex import LatexPrinter
 from sympy.printing.pretty.pretty_symbology import pretty_symbol
 
 from web3scale.errors import DomainError, shown
-from web3scale.quantities import ONE, P, Quantity, checked, unit_and_range, with_sections
+from web3scale.quantities import ONE, P, Quantity, checked, plain_signature, unit_and_range, with_sections
 
 
 class _Printer(LatexPrinter):  # type: ignore[misc]
@@ -35,6 +34,8 @@ class _Printer(LatexPrinter):  # type: ignore[misc]
 
 class Formula(Generic[P]):
     """A closed form: call it for the number, read `expr` for the algebra over `symbols`, one for each parameter.
+
+    `quantities` are the unit and range of each parameter, and of the result under "return".
 
     >>> from web3scale.quantities import Rate, Ratio, Seconds
     >>> @formula(throughput="X", response_time="R")
@@ -52,17 +53,16 @@ class Formula(Generic[P]):
     def __init__(self, body: Callable[P, Any], letters: dict[str, str]) -> None:
         update_wrapper(self, body)  # __module__, __wrapped__: doctest and autodoc follow it
         self.body = body
-        names = list(inspect.signature(body).parameters)
+        self.__signature__ = plain_signature(body)
+        names = list(self.__signature__.parameters)
         if unknown := set(letters) - set(names):
             raise TypeError(f"{self.__name__}: no parameter named {sorted(unknown)}")
         self.symbols = {n: sp.Symbol(letters.get(n, n), positive=True) for n in names}
-        # what help(), `?` and the API reference show: names, without the Annotated noise
-        self.__signature__ = inspect.Signature(
-            [inspect.Parameter(n, inspect.Parameter.POSITIONAL_OR_KEYWORD) for n in names]
-        )
-        self._kinds = get_type_hints(body, include_extras=True)
-        rows = {n: f"{_letter(s)}, {unit_and_range(self._kinds[n])}" for n, s in self.symbols.items()}
-        self.__doc__ = with_sections(body.__doc__ or "", rows, self._kinds["return"])
+        kinds = get_type_hints(body, include_extras=True)
+        self.quantities: dict[str, Quantity] = {name: get_args(kind)[1] for name, kind in kinds.items()}
+        self._checks = [(name, kinds[name], self.quantities[name]) for name in names]
+        rows = {n: f"{_letter(s)}, {unit_and_range(kinds[n])}" for n, s in self.symbols.items()}
+        self.__doc__ = with_sections(body.__doc__ or "", rows, kinds["return"])
 
     def __reduce__(self) -> str:
         return self.__qualname__  # pickled by name, as a function is: workers can receive it
@@ -73,16 +73,10 @@ class Formula(Generic[P]):
     @property
     def latex(self) -> str:
         """The right-hand side as LaTeX, for the page."""
-        printed: str = _Printer().doprint(self.expr)
-        return printed
+        return str(_Printer().doprint(self.expr))
 
     def _repr_latex_(self) -> str:
         return f"$\\displaystyle {self.latex}$"
-
-    @cached_property
-    def quantities(self) -> dict[str, Quantity]:
-        """The quantity of each parameter, and of the result under "return"."""
-        return {name: get_args(kind)[1] for name, kind in self._kinds.items()}
 
     @cached_property
     def expr(self) -> sp.Expr:
@@ -90,20 +84,14 @@ class Formula(Generic[P]):
         return self.body(**self.symbols)  # type: ignore[call-arg]
 
     @cached_property
-    def compiled(self) -> Callable[..., Any]:
+    def compiled(self) -> Any:
         """The formula as arithmetic, `expr` lambdified."""
-        function: Callable[..., Any] = sp.lambdify(tuple(self.symbols.values()), self.expr, modules="numpy")
-        return function
-
-    @cached_property
-    def _checks(self) -> tuple[tuple[str, Any, Quantity], ...]:
-        return tuple((name, self._kinds[name], self.quantities[name]) for name in self.symbols)
+        return sp.lambdify(tuple(self.symbols.values()), self.expr, modules="numpy")
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> Any:
         """Evaluate, with domain checks and NumPy broadcasting; SymPy arguments give an expression."""
-        given: tuple[Any, ...] = args
-        if kwargs or len(args) != len(self.symbols):
-            given = self.__signature__.bind(*args, **kwargs).args
+        named = kwargs or len(args) != len(self.symbols)
+        given: tuple[Any, ...] = self.__signature__.bind(*args, **kwargs).args if named else args
         if any(isinstance(v, sp.Basic) for v in given):
             return self._algebra(given)
         values = [
@@ -140,8 +128,7 @@ class Formula(Generic[P]):
 
 def _letter(symbol: sp.Symbol) -> str:
     """The letter of a symbol as plain text shows it: λ, c_open."""
-    name: str = pretty_symbol(symbol.name.replace(r"\mathrm", "").replace("{", "").replace("}", ""))
-    return name
+    return str(pretty_symbol(symbol.name.replace(r"\mathrm", "").replace("{", "").replace("}", "")))
 
 
 def formula(**letters: str) -> Callable[[Callable[P, Any]], Formula[P]]:

@@ -5,7 +5,7 @@ natural numbers. So no rule of a protocol asks for types again. Messages of two 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from functools import cache
 from itertools import repeat
 from typing import Any, Generic, TypeVar, dataclass_transform, get_type_hints
@@ -17,16 +17,10 @@ from web3scale.errors import DomainError, shown
 from web3scale.quantities import described, fits
 
 M = TypeVar("M")
+_FIELDS = {int, str, bytes}
 
 
-@cache
-def _kinds(kind: Any) -> dict[str, Any]:
-    return get_type_hints(kind)
-
-
-@cache
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(field.name for field in fields(kind))
+_kinds = cache(get_type_hints)
 
 
 @dataclass_transform(frozen_default=True)
@@ -73,17 +67,19 @@ def is_message(value: Any, kind: Any) -> bool:
     >>> is_message(object.__new__(Signed), Signed), is_message(0, int)
     (False, False)
     """
-    own: Any = type(value)
-    return own is kind and hasattr(kind, "__dataclass_fields__") and tuple(value.__dict__) == _names(kind)
+    is_record = type(value) is kind and hasattr(kind, "__dataclass_fields__")
+    return is_record and [*value.__dict__] == [*kind.__dataclass_fields__]
 
 
 def _flatten(values: Any, fields: list[Any]) -> list[Any]:
     for value in values:
-        if type(value) is tuple:
+        if type(value) in _FIELDS:
+            fields.append(value)
+        elif type(value) is tuple:
             fields.append(len(value))
             _flatten(value, fields)
         else:
-            fields.append(digest(value) if hasattr(value, "__dataclass_fields__") else value)
+            fields.append(digest(value))
     return fields
 
 

@@ -9,12 +9,13 @@ Units are products of powers of ``s``, ``byte``, ``money`` and ``gas``; ``1`` is
 """
 
 import inspect
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache, wraps
+from functools import cache, partial, wraps
 from math import inf
 from numbers import Real as RealNumber
-from types import UnionType
+from types import NoneType, UnionType
 from typing import Annotated, Any, ParamSpec, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
@@ -100,6 +101,8 @@ PositiveCostRate = Annotated[Number, Quantity("money/s", open="low")]
 Productivity = Annotated[Number, Quantity("1/money")]
 Power = Annotated[Number, Quantity("1/s^2")]
 SecondsPerByte = Annotated[Number, Quantity("s/byte")]
+OneRate = One[PositiveRate]
+OneTime = One[Seconds]
 
 
 def checked(where: str, name: str, value: Any, kind: Any) -> Any:
@@ -114,17 +117,15 @@ def checked(where: str, name: str, value: Any, kind: Any) -> Any:
     Traceback (most recent call last):
     web3scale.errors.DomainError: erlang_c: servers must be an integer of at least 1, got 2.0
     """
-    parts = get_args(kind) if get_origin(kind) in (Union, UnionType) else ()
-    if value is not None and type(None) in parts:
-        kind = next(part for part in parts if part is not type(None))
+    if value is not None and get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind):
+        kind = next(part for part in get_args(kind) if part is not NoneType)
     rule, alone = _rule(kind)
     try:
         if isinstance(rule, Quantity):
             if isinstance(value, float) and rule.holds(value):  # the common case, kept fast
                 return float(value)
             number = _numbers(value)
-            of_a_kind = isinstance(number, float) or (number is not None and np.size(number) and not alone)
-            if of_a_kind and np.all(rule.holds(number)):
+            if (isinstance(number, float) or (number.size and not alone)) and np.all(rule.holds(number)):
                 return number
         elif isinstance(rule, Whole):
             if isinstance(value, (int, np.integer)) and not isinstance(value, bool) and rule.holds(int(value)):
@@ -139,12 +140,12 @@ def checked(where: str, name: str, value: Any, kind: Any) -> Any:
 def finite(where: str, value: Any) -> Any:
     """Return a result, `value`, of `where`, once all of it is finite: no argument was too large or too small for it.
 
-    >>> finite("throughput_bound", 3.5)
+    >>> finite("throughput_bound", np.float64(3.5))
     3.5
     """
     if not np.all(np.isfinite(value)):
         raise DomainError(f"{where}: the result must be finite, got {shown(value)}")
-    return value
+    return float(value) if np.ndim(value) == 0 else value
 
 
 @cache
@@ -157,14 +158,15 @@ def _rule(kind: Any) -> tuple[Quantity | Whole | None, bool]:
 def described(kind: Any) -> str:
     """Say in words what an annotation `kind` asks for.
 
-    >>> described(PositiveRate), described(int), described(str)
-    ('a number in (0, inf)', 'an integer of at least 0', 'a str')
+    >>> described(PositiveRate), described(int), described(str), described(Iterable[str])
+    ('a number in (0, inf)', 'an integer of at least 0', 'a str', 'an Iterable[str]')
     """
     if rule := _rule(kind)[0]:
         return f"a number in {rule}" if isinstance(rule, Quantity) else str(rule)
     if isinstance(kind, TypeVar):
         return "a message"
-    return f"a {kind.__name__}" if isinstance(kind, type) and not get_args(kind) else str(kind).replace("typing.", "")
+    name = kind.__name__ if isinstance(kind, type) and not get_args(kind) else re.sub(r"\w+\.", "", str(kind))
+    return f"{'an' if name[0] in 'AEIOaeio' else 'a'} {name}"
 
 
 def _is_real(value: Any) -> bool:
@@ -172,18 +174,14 @@ def _is_real(value: Any) -> bool:
 
 
 def _numbers(value: Any) -> Any:
-    """A float or a new array of floats; None where an entry is text, a truth value, complex or masked."""
+    """A float or a new array of floats; a TypeError where an entry is text, a truth value, complex or masked."""
     if _is_real(value):
         return float(value)
-    if isinstance(value, (np.ma.MaskedArray, str, bytes)):
-        return None
     # a list is looked at entry by entry: NumPy would turn the True in it into 1.0 without a word
     array = value if isinstance(value, np.ndarray) else np.asarray(value, dtype=object)
-    if array.dtype.kind == "O":
-        if not all(_is_real(entry) for entry in array.flat):
-            return None
-    elif array.dtype.kind not in "iuf":
-        return None
+    real = all(map(_is_real, array.flat)) if array.dtype.kind == "O" else array.dtype.kind in "iuf"
+    if not real or isinstance(value, np.ma.MaskedArray):
+        raise TypeError
     return float(array) if array.ndim == 0 else array.astype(float)
 
 
@@ -203,10 +201,8 @@ def fits(value: object, kind: Any) -> bool:
     if origin in (Union, UnionType):
         return any(fits(value, part) for part in parts)
     if origin is tuple:
-        if type(value) is not tuple:
-            return False
-        kinds = parts[:1] * len(value) if parts[-1] is ... else parts
-        return len(value) == len(kinds) and all(map(fits, value, kinds))
+        kinds = parts[:1] * len(value) if parts[-1] is ... and type(value) is tuple else parts
+        return type(value) is tuple and len(value) == len(kinds) and all(map(fits, value, kinds))
     if not isinstance(value, origin) or (isinstance(value, (str, bytes)) and issubclass(origin, Iterable)):
         return False
     if issubclass(origin, Mapping):
@@ -224,8 +220,6 @@ _PLAIN = (int, float, bool, str, bytes, tuple)
 def _is_a(value: object, kind: Any) -> bool:
     if kind in _PLAIN:
         return type(value) is kind and (kind is not int or value >= 0)  # type: ignore[operator]
-    if kind is None:
-        return value is None
     if isinstance(kind, TypeVar):  # of a generic record: another record, whole
         return hasattr(type(value), "__dataclass_fields__") and _is_a(value, type(value))
     if kind is Any or not isinstance(kind, type) or getattr(kind, "_is_protocol", False):
@@ -236,9 +230,7 @@ def _is_a(value: object, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-@cache
-def _hints(function: Callable[..., Any]) -> dict[str, Any]:
-    return get_type_hints(function, include_extras=True)
+_hints = cache(partial(get_type_hints, include_extras=True))
 
 
 def validated(thing: T) -> T:
@@ -255,13 +247,13 @@ def validated(thing: T) -> T:
     Traceback (most recent call last):
     web3scale.errors.DomainError: halves: rate must be a number in (0, inf), got -1
     """
-    if inspect.isclass(thing):
-        for name, method in list(vars(thing).items()):
-            own = name == "__init__" and not hasattr(thing, "__dataclass_fields__")  # a record's is not written by hand
-            if inspect.isfunction(method) and (own or not name.startswith("_")):
-                setattr(thing, name, _validated(method))
-        return thing
-    return _validated(thing)  # type: ignore[arg-type, return-value]
+    if not inspect.isclass(thing):
+        return _validated(thing)  # type: ignore[arg-type, return-value]
+    for name, method in list(vars(thing).items()):
+        own = name == "__init__" and not hasattr(thing, "__dataclass_fields__")  # a record's is not written by hand
+        if inspect.isfunction(method) and (own or not name.startswith("_")):
+            setattr(thing, name, _validated(method))
+    return thing
 
 
 def _validated(function: Callable[P, T]) -> Callable[P, T]:
@@ -278,14 +270,22 @@ def _validated(function: Callable[P, T]) -> Callable[P, T]:
         return function(*given.args, **given.kwargs)
 
     call.__validated__ = True  # type: ignore[attr-defined]
-    # what help() shows: names, without the Annotated noise
-    plain = [p.replace(annotation=p.empty) for p in signature.parameters.values()]
-    call.__signature__ = inspect.Signature(plain)  # type: ignore[attr-defined]
+    call.__signature__ = plain_signature(function)  # type: ignore[attr-defined]
     if function.__doc__ and "self" not in signature.parameters:
         kinds = _hints(function)
         rows = {name: unit_and_range(kinds[name]) for name in signature.parameters}
         call.__doc__ = with_sections(function.__doc__, rows, kinds["return"])
     return call
+
+
+def plain_signature(function: Callable[..., Any]) -> inspect.Signature:
+    """Return what help() shows of a `function`: the names, without the Annotated noise.
+
+    >>> plain_signature(finite)
+    <Signature (where, value)>
+    """
+    parameters = inspect.signature(function).parameters.values()
+    return inspect.Signature([p.replace(annotation=p.empty) for p in parameters])
 
 
 def unit_and_range(kind: Any) -> str:
@@ -306,7 +306,7 @@ def with_sections(text: str, rows: Mapping[str, str], result: Any) -> str:
     """
     meaning, prompt, example = inspect.cleandoc(text).partition(">>> ")
     written = ["Parameters", "----------", *(f"{name} : {row}" for name, row in rows.items()), ""] if rows else []
-    if result not in (None, type(None)):
+    if result not in (None, NoneType):
         written += ["Returns", "-------", unit_and_range(result), ""]
     written += ["Examples", "--------"] if prompt else []
     return "\n".join([meaning.rstrip(), "", *written]) + ("\n" if prompt else "") + prompt + example

@@ -15,6 +15,7 @@ from typing import Annotated
 
 import numpy as np
 import sympy as sp
+from numpy.random import Generator
 
 from web3scale import quantities as q
 from web3scale.errors import DomainError
@@ -94,7 +95,7 @@ def erlang_b(offered_load: q.Ratio, servers: Servers) -> q.Share:
     0.2
     """
     _affordable("erlang_b", "loads times servers", np.size(offered_load) * servers, MOST_JOBS)
-    blocked = np.ones_like(offered_load) if isinstance(offered_load, np.ndarray) else 1.0
+    blocked: q.Number = 1.0
     for j in range(1, servers + 1):
         blocked = offered_load * blocked / (j + offered_load * blocked)
     return blocked
@@ -115,7 +116,7 @@ def erlang_c(offered_load: q.Ratio, servers: Servers) -> q.Share:
 
 
 @validated
-def mmn_response(utilisation: q.ShareBelowOne, service_rate: q.One[q.PositiveRate], servers: Servers) -> q.Seconds:
+def mmn_response(utilisation: q.ShareBelowOne, service_rate: q.OneRate, servers: Servers) -> q.Seconds:
     """Mean response time of servers that share one queue, with random arrivals and exponential service (chapter 14).
 
     It is 1/μ + P_w/(nμ(1 − ρ)), with P_w of `erlang_c`.
@@ -126,37 +127,20 @@ def mmn_response(utilisation: q.ShareBelowOne, service_rate: q.One[q.PositiveRat
     waiting = erlang_c(utilisation * servers, servers)
     with np.errstate(all="ignore"):
         queueing = np.divide(waiting, servers * service_rate * (1 - utilisation))
-        response = finite("mmn_response", 1 / service_rate + queueing)
-    return response if np.ndim(response) else float(response)
-
-
-@validated
-def lindley(gaps_s: q.Seconds, service_s: q.Seconds) -> q.Seconds:
-    """Waiting time of every request at one first-come-first-served server, without a loop over requests.
-
-    `gaps_s` are the seconds between the arrival before and this one (the first changes nothing), `service_s` the
-    seconds of service that each request needs, both of shape (..., jobs), as the result. The wait of request j is the
-    largest of zero and the backlogs that earlier requests left; with cumulative sums that largest backlog is one
-    running maximum. It is exact to the rounding of the time since the first arrival (Lindley 1952).
-
-    >>> lindley([0, 1, 1], [3, 3, 3])
-    array([0., 2., 4.])
-    """
-    gaps, service = np.asarray(gaps_s), np.asarray(service_s)
-    if gaps.shape != service.shape or gaps.ndim == 0:
-        raise DomainError(f"lindley: gaps_s and service_s must have one shape, got {gaps.shape} and {service.shape}")
-    _affordable("lindley", "number of jobs", gaps.size, MOST_JOBS)
-    with np.errstate(all="ignore"):
-        wait: q.Array = finite("lindley", _lindley(gaps, service))
-    return wait
+        return finite("mmn_response", 1 / service_rate + queueing)
 
 
 def _lindley(gaps: q.Array, service: q.Array) -> q.Array:
-    """Lindley's recursion by running sums; overwrites `gaps`, for at ten million requests memory is what costs time."""
-    idle = gaps
-    idle[..., 0] = 0  # time starts at the first arrival, so that a late start costs no digits
-    np.cumsum(idle, axis=-1, out=idle)
-    work = np.cumsum(service, axis=-1)
+    """Waiting time of every request at one first-come-first-served server, without a loop over requests.
+
+    `gaps` are the seconds between the arrival before and this one (the first changes nothing), `service` the seconds of
+    service that each request needs, both of shape (..., jobs), as the result. The wait of request j is the largest of
+    zero and the backlogs that earlier requests left; with cumulative sums that largest backlog is one running maximum.
+    It is exact to the rounding of the time since the first arrival (Lindley 1952). It overwrites `gaps`, for at ten
+    million requests memory is what costs time.
+    """
+    gaps[..., 0] = 0  # time starts at the first arrival, so that a late start costs no digits
+    idle, work = np.cumsum(gaps, axis=-1, out=gaps), np.cumsum(service, axis=-1)
     # idle[j]: arrival time of j less the work that arrived before it; the wait is how far below its maximum we are
     idle[..., 1:] -= work[..., :-1]
     wait: q.Array = np.maximum.accumulate(idle, axis=-1, out=work)
@@ -170,8 +154,7 @@ def _shared_queue(gaps: q.Array, service: q.Array, servers: int) -> q.Array:
     backlog = np.zeros((runs, servers))
     wait = np.empty((jobs, runs))
     for j, (gap, need) in enumerate(zip(gaps.T, service.T, strict=True)):
-        backlog -= gap[:, None]
-        np.maximum(backlog, 0.0, out=backlog)
+        np.maximum(backlog - gap[:, None], 0.0, out=backlog)
         wait[j] = backlog[:, 0]
         backlog[:, 0] += need
         backlog.sort(axis=1)
@@ -199,17 +182,16 @@ class QueueRun:
     @property
     def mean_response_s(self) -> q.Array:
         """Mean response time in each run, shape (runs,). The runs are independent, fit for a standard error."""
-        mean: q.Array = self.wait_s.mean(axis=1) + self.service_s.mean(axis=1)
-        return mean
+        return np.asarray(self.wait_s.mean(axis=1) + self.service_s.mean(axis=1))
 
 
 @validated
 def simulate_queue(
-    arrival_rate: q.One[q.PositiveRate],
-    service_rate: q.One[q.PositiveRate],
+    arrival_rate: q.OneRate,
+    service_rate: q.OneRate,
     *,
     jobs: Jobs,
-    rng: np.random.Generator,
+    rng: Generator,
     servers: Servers = 1,
     variability: q.One[q.Ratio] = 1.0,
     runs: Jobs = 1,
@@ -236,30 +218,26 @@ def simulate_queue(
     with np.errstate(all="ignore"):
         gaps = rng.standard_exponential(shape)
         gaps /= arrival_rate
-        service = _service_times(shape, service_rate, variability, rng)
+        if variability in (0, 1):
+            service = rng.standard_exponential(shape) if variability else np.ones(shape)
+        else:
+            service = rng.gamma(1 / variability, variability, shape)
+        service /= service_rate
         wait = _lindley(gaps, service) if servers == 1 else _shared_queue(gaps, service, servers)
         run = QueueRun(wait[:, warmup:], service[:, warmup:], arrival_rate)
         finite(where, run.mean_response_s)
     return run
 
 
-def _service_times(shape: tuple[int, int], rate: float, variability: float, rng: np.random.Generator) -> q.Array:
-    if variability == 0:
-        return np.full(shape, 1 / rate)
-    service = rng.standard_exponential(shape) if variability == 1 else rng.gamma(1 / variability, variability, shape)
-    service /= rate
-    return service
-
-
 @validated
 def simulate_closed(
     demands: q.PositiveSeconds,
     customers: Servers,
-    think_time: q.One[q.Seconds],
+    think_time: q.OneTime,
     *,
     completions: Jobs,
     runs: Jobs,
-    rng: np.random.Generator,
+    rng: Generator,
 ) -> q.Rate:
     """Simulate customers who think, then visit each station in turn, over and over; all times exponential.
 
@@ -298,5 +276,4 @@ def simulate_closed(
                 done += pick == stations - 1
             here[every, pick] -= 1
             here[every, (pick + 1) % stations] += 1
-        throughput: q.Array = finite(where, done / finite(where, clock))
-    return throughput
+        return finite(where, done / finite(where, clock))

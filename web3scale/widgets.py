@@ -7,42 +7,31 @@ import itertools
 import json
 import re
 from collections.abc import Callable, Sequence
-from functools import cached_property
+from functools import cached_property, partial
+from importlib.resources import files
 from typing import Any, NamedTuple
 
 from web3scale.errors import DomainError
 
 VIEW = "application/vnd.jupyter.widget-view+json"
 LIMIT = 25  # frames: each costs about 25 kB on the page and 0.1 s to draw
-SCRIPT = (
-    "(()=>{const root=document.getElementById(%(id)s);if(!root||root.dataset.ready)return;root.dataset.ready=1;"
-    "const values=%(values)s,frames=root.querySelectorAll('img'),inputs=root.querySelectorAll('input'),"
-    "outputs=root.querySelectorAll('output');root.querySelector('.explore-still').hidden=true;"
-    "const update=()=>{let k=0;inputs.forEach((e,i)=>{const v=values[i][+e.value];k=k*values[i].length+ +e.value;"
-    "outputs[i].textContent=v;e.setAttribute('aria-valuetext',v)});"
-    "frames.forEach((e,i)=>{e.hidden=i!==k;e.style.display=i===k?'':'none'})};"
-    "inputs.forEach(e=>e.addEventListener('input',update));update()})()"
-)
+SCRIPT = "".join(files("web3scale").joinpath("explore.js").read_text(encoding="utf-8").splitlines())
 
 
-def _svg(figure: Any) -> str:
+def _picture(figure: Any, **options: Any) -> str:
     import matplotlib as mpl
     import matplotlib.pyplot as plt
 
     buffer = io.BytesIO()
     with mpl.rc_context({"svg.hashsalt": "web3scale"}):
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None}, bbox_inches="tight")
+        figure.savefig(buffer, bbox_inches="tight", **options)
     plt.close(figure)
     return base64.b64encode(buffer.getvalue()).decode()
 
 
-def _png(figure: Any, dpi: int) -> str:
-    import matplotlib.pyplot as plt
-
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None}, bbox_inches="tight")
-    plt.close(figure)
-    return base64.b64encode(buffer.getvalue()).decode()
+# without what would differ from run to run: the time, the version
+_svg = partial(_picture, format="svg", metadata={"Date": None, "Creator": None})
+_png = partial(_picture, format="png", metadata={"Software": None})
 
 
 class Slider(NamedTuple):
@@ -61,9 +50,8 @@ class Explorer:
 
     def __init__(self, draw: Callable[..., tuple[Any, str]], name: str, sliders: dict[str, Slider]) -> None:
         self.draw, self.name, self.sliders = draw, name, sliders
-        self.points = [
-            dict(zip(sliders, p, strict=True)) for p in itertools.product(*(s.values for s in sliders.values()))
-        ]
+        settings = itertools.product(*(s.values for s in sliders.values()))
+        self.points = [dict(zip(sliders, setting, strict=True)) for setting in settings]
         self.start = {n: s.start for n, s in sliders.items()}
 
     @cached_property
@@ -77,7 +65,7 @@ class Explorer:
 
     def html(self) -> str:
         """Return the figure as accessible HTML: native range inputs over one picture a setting, each with alt text."""
-        rows = []
+        rows = [f'<div id="{self.name}" class="explore" role="group" aria-label="Figure with sliders">']
         for label, options, start in self.sliders.values():
             first = html.escape(str(start))
             rows.append(
@@ -91,12 +79,9 @@ class Explorer:
             rows.append(f'<img alt="{html.escape(sentence)}"{hide} src="data:image/svg+xml;base64,{picture}">')
         values = json.dumps([[str(x) for x in s.values] for s in self.sliders.values()]).replace("</", "<\\/")
         script = SCRIPT % {"id": json.dumps(self.name), "values": values}
-        still = '<p class="explore-still">If the slider does not change the figure, run this cell.</p>'
-        return (
-            f'<div id="{self.name}" class="explore" role="group" aria-label="Figure with sliders">\n'
-            + "\n".join([*rows, still])
-            + f"\n</div><script>{script}</script>"
-        )
+        rows.append('<p class="explore-still">If the slider does not change the figure, run this cell.</p>')
+        rows.append(f"</div><script>{script}</script>")
+        return "\n".join(rows)
 
     def live(self) -> Any:
         """Return ipywidgets that redraw the figure at every move."""
@@ -111,8 +96,7 @@ class Explorer:
 
         def redraw(_: Any = None) -> None:
             figure, sentence = self.draw(**{n: s.value for n, s in sliders.items()})
-            data = _png(figure, dpi=96)
-            picture.value = f'<img alt="{html.escape(sentence)}" src="data:image/png;base64,{data}">'
+            picture.value = f'<img alt="{html.escape(sentence)}" src="data:image/png;base64,{_png(figure, dpi=96)}">'
 
         for slider in sliders.values():
             slider.observe(redraw, "value")

@@ -151,6 +151,7 @@ def solutions(notebook):
 
 
 def run_all(page):
+    page.wait_for_function(IDLE, timeout=180_000)  # else a kernel that still starts may miss the command
     page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
     page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
 
@@ -172,7 +173,7 @@ def test_each_rule_finds_its_fault(shown):
         assert not any("nobody1900" in found for found in faults)
         assert page.evaluate(FOLDED, solutions(notebook)) == [len(FAULTY)]
         run_all(page)
-        page.locator(ERROR).wait_for(timeout=60_000)
+        page.locator(ERROR).wait_for(timeout=180_000)
 
 
 def test_slider_computes(shown):
@@ -180,8 +181,8 @@ def test_slider_computes(shown):
         handles = page.locator(".jp-OutputArea .noUi-handle")
         assert handles.count() == 0  # the stored figure is still
         run_all(page)
-        handles.first.wait_for(timeout=90_000)
-        page.wait_for_function(IDLE, timeout=90_000)
+        handles.first.wait_for(timeout=180_000)
+        page.wait_for_function(IDLE, timeout=180_000)
         assert page.locator(ERROR).all_text_contents() == []
         picture = page.locator(".jp-OutputArea .widget-html img")
         described, drawn = picture.get_attribute("alt"), picture.get_attribute("src")

@@ -77,8 +77,7 @@ def throughput_bound(demands: q.Seconds, customers: q.Ratio, think_time: q.One[q
     with np.errstate(all="ignore"):
         seconds = _stations("throughput_bound", demands)
         lone = finite("throughput_bound", seconds.sum() + think_time)
-        bound = finite("throughput_bound", np.minimum(1 / seconds.max(), customers / lone))
-    return float(bound) if np.ndim(bound) == 0 else bound
+        return finite("throughput_bound", np.minimum(1 / seconds.max(), customers / lone))
 
 
 @validated
@@ -90,4 +89,4 @@ def saturation_customers(demands: q.Seconds, think_time: q.One[q.Seconds] = 0.0)
     """
     with np.errstate(all="ignore"):
         seconds = _stations("saturation_customers", demands)
-        return float(finite("saturation_customers", (seconds.sum() + think_time) / seconds.max()))
+        return finite("saturation_customers", (seconds.sum() + think_time) / seconds.max())

@@ -38,6 +38,8 @@ class UslFit:
     >>> fit = fit_usl([1, 2, 4, 8], [10, 19, 36, 64])
     >>> fit.freedom, fit.at_bound, fit.interval().shape
     (1, (), (3, 2))
+    >>> len(fit.predict([10, 20]))
+    2
     """
 
     gain: float  # γ, requests per second
@@ -63,6 +65,7 @@ class UslFit:
         half = self._quantile(level) * self.standard_errors
         return np.column_stack([self._parameters - half, self._parameters + half])
 
+    @np.errstate(all="ignore")
     def predict(self, nodes: Count, level: One[InnerShare] = 0.95) -> tuple[Array, Array]:
         """Fitted throughput at `nodes`, a number or a list, and the half-width of the confidence band of its mean.
 
@@ -71,10 +74,9 @@ class UslFit:
         number = np.atleast_1d(np.asarray(nodes))
         if number.ndim != 1:
             raise DomainError(f"UslFit.predict: nodes must be a number or a list, got shape {number.shape}")
-        with np.errstate(all="ignore"):
-            slope = _gradient(number, self._parameters)
-            spread = np.sqrt(np.einsum("ij,jk,ik->i", slope, self.covariance, slope))
-            half = finite("UslFit.predict", self._quantile(level) * spread)
+        slope = _gradient(number, self._parameters)
+        spread = np.sqrt(np.einsum("ij,jk,ik->i", slope, self.covariance, slope))
+        half = finite("UslFit.predict", self._quantile(level) * spread)
         return np.asarray(usl_throughput(number, *self._parameters)), half
 
     def _quantile(self, level: float) -> float:
@@ -84,6 +86,7 @@ class UslFit:
 
 
 @validated
+@np.errstate(all="ignore")
 def fit_usl(nodes: Count, throughput: PositiveRate) -> UslFit:
     """Fit the Universal Scalability Law to measurements by least squares, with 0 ≤ σ ≤ 1 and κ ≥ 0.
 
@@ -94,18 +97,13 @@ def fit_usl(nodes: Count, throughput: PositiveRate) -> UslFit:
     >>> round(fit.gain, 3), round(fit.contention, 3), round(fit.coherency, 3)
     (1.0, 0.02, 0.02)
     """
+    from scipy.optimize import least_squares  # 0.8 s to import: only a fit needs it
+
     n, x = np.asarray(nodes), np.asarray(throughput)
     if n.ndim != 1 or n.shape != x.shape:
         raise DomainError(f"fit_usl: nodes and throughput must be lists of one length, got {n.shape} and {x.shape}")
     if n.size < 4 or np.unique(n).size < 3:
         raise DomainError(f"fit_usl: nodes must be at least 4, of at least 3 different sizes, got {shown(n.tolist())}")
-    with np.errstate(all="ignore"):
-        return _fit(n, x)
-
-
-def _fit(n: Array, x: Array) -> UslFit:
-    from scipy.optimize import least_squares  # 0.8 s to import: only a fit needs it
-
     scale = float(np.max(x))
     y = x / scale
     finite("fit_usl", (n - 1) ** 2 * n / y)  # sizes and rates not too far apart for floats
@@ -122,10 +120,8 @@ def _fit(n: Array, x: Array) -> UslFit:
         np.clip(np.array([gain, contention, coherency]) / unit, low + 1e-9, high - 1e-9),
         jac=lambda z: _gradient(n, z * unit) * unit,
         bounds=(low, high),
-        xtol=1e-14,
-        ftol=1e-14,
-        gtol=1e-14,
         max_nfev=1000,
+        **dict.fromkeys(("xtol", "ftol", "gtol"), 1e-14),
     )
     free = (solution.x > 1e-6) & (solution.x < high - 1e-6)
     z = np.where(free, solution.x, np.where(solution.x > 0.5, high, 0.0))
@@ -136,15 +132,9 @@ def _fit(n: Array, x: Array) -> UslFit:
     covariance[np.ix_(free, free)] = variance * np.linalg.pinv(slope.T @ slope)
     units = unit * np.array([scale, 1.0, 1.0])
     gain, contention, coherency = map(float, z * units)
-    return UslFit(
-        gain,
-        contention,
-        coherency,
-        covariance=finite("fit_usl", covariance * np.outer(units, units)),  # finite only where the three are
-        residual=float(np.sqrt(variance)) * scale,
-        freedom=freedom,
-        at_bound=tuple(name for name, inside in zip(NAMES, free, strict=True) if not inside),
-    )
+    covariance = finite("fit_usl", covariance * np.outer(units, units))  # finite only where the three are
+    at_bound = tuple(name for name, inside in zip(NAMES, free, strict=True) if not inside)
+    return UslFit(gain, contention, coherency, covariance, float(np.sqrt(variance)) * scale, freedom, at_bound)
 
 
 def load_specsdm91() -> tuple[Array, Array]:

@@ -142,8 +142,8 @@ def _records(reader: _Reader, count: int, accounts: int, signatures: bool) -> li
             require(account < accounts, "batch: accounts must be the rollup's", account=account, accounts=accounts)
         signature = (reader.take(SIGNATURE_BYTES),) if signatures else ()
         records.append(Record(sender, nonce, fee, payments, signature))
-    left = len(reader.data) - reader.at
-    require(left == 0, "batch: nothing must follow the last transfer", left=left)
+    if left := len(reader.data) - reader.at:
+        raise Rejected("batch: nothing must follow the last transfer", left=left)
     return records
 
 

@@ -46,7 +46,12 @@ class Crossing:
 
 @message
 class Attestation:
-    """One signer's word for a crossing: a public key, and the signature that should be its on the crossing's digest."""
+    """One signer's word for a crossing: a public key, and the signature that should be its on the crossing's digest.
+
+    >>> key = SigningKey(bytes(32))
+    >>> sign_crossing(key, Crossing(DEPOSIT, "main", "side", 5, bytes(32), 1)).signer == public_key(key)
+    True
+    """
 
     signer: bytes
     signature: bytes

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Annotated
 
 from web3scale.crypto import tagged_hash
-from web3scale.errors import DomainError, Rejected, require
+from web3scale.errors import DomainError, Rejected, refusal_of, require
 from web3scale.layers.ledger import FEES, Ledger, Receipt, Transfer, check_form, contract_account
 from web3scale.message import Signed
 from web3scale.quantities import Whole, validated
@@ -92,14 +92,19 @@ class Shard:
         require(transfer in self.locked, "transfer: home must hold its lock", sender=order.sender)
         self.ledger._held.remove(order.sender)
         elsewhere = order.cost - order.fee - sum(payments.values())
+        before = self.ledger.root
         self.ledger._charge(order, {**payments, self.clearing: elsewhere})
+        self.ledger._append(before, [Receipt(transfer, None)])  # a block of its own: whoever reads the chain sees it
         self.decided[transfer] = self.locked.pop(transfer)
 
     def _commit(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Pay the recipients kept here; a second time changes nothing."""
         self._fence(epoch, visits=1)
-        for recipient, amount in self.prepared.pop(transfer, {}).items():
-            self.ledger._move(self.clearing, recipient, amount)
+        if payments := self.prepared.pop(transfer, None):
+            before = self.ledger.root
+            for recipient, amount in payments.items():
+                self.ledger._move(self.clearing, recipient, amount)
+            self.ledger._append(before, [Receipt(transfer, None)])
 
     def _close(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Forget a decision that all others have followed: bookkeeping at home, and no visit."""
@@ -234,12 +239,7 @@ class ShardedLedger:
 
     def apply(self, transfer: Signed[Transfer]) -> Receipt:
         """Carry a transfer out without a crash, and say in a receipt whether it took effect."""
-        try:
-            for _ in self.steps(transfer):
-                pass
-        except Rejected as refusal:
-            return Receipt(transfer, refusal)
-        return Receipt(transfer, None)
+        return Receipt(transfer, refusal_of(list, self.steps(transfer)))
 
     def recover(self) -> Iterator[str]:
         """Settle what a crash left open: commit what its home has decided, abort what it has only locked.

@@ -8,14 +8,14 @@ their paths to the roots. Proposition 3.4 of the book. Source: Kalodner et al. (
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Annotated, Any
 
 from web3scale.crypto import MerkleTree, leaf_hash, root_from_proof, verify_inclusion
-from web3scale.errors import DomainError, Rejected, require, shown
+from web3scale.errors import DomainError, Rejected, refusal_of, require, shown
 from web3scale.layers.batches import read_record
-from web3scale.layers.ledger import AccountProof, Ledger, account_leaf, verify_account
+from web3scale.layers.ledger import AccountProof, Ledger, account_leaf, check_form, verify_account
 from web3scale.message import message
-from web3scale.quantities import fits, validated
+from web3scale.quantities import Whole, checked, fits, validated
 
 State = tuple[bytes, int, int]  # an account with its balance and its nonce
 
@@ -60,7 +60,12 @@ class Witness:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a dispute ended."""
+    """How a dispute ended.
+
+    >>> trace = replay(Ledger("rollup", {}), [b"nonsense"])
+    >>> dispute(replace(trace.claim, after=bytes(32)), trace, trace)
+    Verdict(winner='challenger', reason='executing the step refutes the claim', step=0, rounds=0, size_bytes=8)
+    """
 
     winner: str  # "proposer" or "challenger"
     reason: str  # what decided it
@@ -80,7 +85,12 @@ def _copy(chain: str, states: Sequence[State]) -> Ledger:
 @validated
 @dataclass(frozen=True)
 class Trace:
-    """Every step of a batch, executed by `replay`: what an honest node knows. It plays both sides of a dispute."""
+    """Every step of a batch, executed by `replay`: what an honest node knows. It plays both sides of a dispute.
+
+    >>> trace = replay(Ledger("rollup", {}), [b"nonsense"])
+    >>> trace.agrees(1, trace.root(0)), trace.agrees(1, bytes(32)), trace.witness(0).size_bytes
+    (True, False, 8)
+    """
 
     claim: Claim  # the honest one
     records: tuple[bytes, ...]  # the transfers as they stand in the batch
@@ -90,8 +100,7 @@ class Trace:
 
     def root(self, step: int) -> bytes:
         """State the root after so many steps."""
-        if step >= len(self.roots):
-            raise DomainError(f"Trace: step must be below {len(self.roots)}, got {shown(step)}")
+        checked("Trace.root", "step", step, Annotated[int, Whole(0, len(self.records))])
         return self.roots[step]
 
     def agrees(self, step: int, root: bytes) -> bool:
@@ -136,8 +145,8 @@ def replay(ledger: Ledger, records: Sequence[bytes]) -> Trace:
     for written in records:
         if record := read_record(written, len(names)):
             transfer = record._transfer(names, now.chain)
-            if not now._refusal_of_form(transfer):
-                now._apply(transfer.body)  # and no block, which would keep every transfer in memory
+            if not refusal_of(check_form, transfer, now.chain):  # no block, which would keep every transfer in memory
+                refusal_of(now._apply, transfer.body)
         states.append({index: now._state(index) for index in (record.touched if record else [])})
         roots.append(now.root)
     batch = MerkleTree(records)
@@ -200,11 +209,11 @@ def dispute(claim: Claim, proposer: Any, challenger: Any) -> Verdict:
     """Decide between a proposer and a challenger by executing one step. Proposition 3.4 of the book.
 
     All steps up to `low` are agreed on, the root after `high` is not. The proposer states the root halfway between;
-    the challenger's answer moves one end there. One step remains, and the referee executes it. Nothing a party says is
-    trusted; a silent party loses, and if nobody shows a witness the claim stands: who disputes must prove.
+    the challenger's answer moves one end there. One step remains, and the referee executes it.
 
-    The parties are programs that answer as `Trace` does: the `proposer` has `root`, the `challenger` has `agrees`, both
-    have `witness`. None is silence, and so is whatever else is no answer, or an error.
+    The parties are programs that answer as `Trace` does: `root` and `witness` of the `proposer`, `agrees` and `witness`
+    of the `challenger`. Nothing they say is trusted; whatever else they do, or None, is silence. A silent party loses,
+    and if nobody shows a witness the claim stands: who disputes must prove.
 
     >>> trace = replay(Ledger("rollup", {}), [b"nonsense"])
     >>> dispute(trace.claim, proposer=trace, challenger=trace).winner

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from nacl.signing import SigningKey
 
 from web3scale.crypto import MerkleTree, encode, public_key, tagged_hash, verify_inclusion
-from web3scale.errors import DomainError, Rejected, require, shown
+from web3scale.errors import DomainError, Rejected, refusal_of, require, shown
 from web3scale.message import Signed, is_message, message, signed
 from web3scale.quantities import checked, fits, validated
 
@@ -38,10 +38,11 @@ class Transfer:
         return sum(amount for _, amount in self.payments) + self.fee
 
 
+Order = Signed[Transfer]
+
+
 @validated
-def sign_transfer(
-    key: SigningKey, chain: str, payments: Mapping[bytes, int], *, fee: int, nonce: int
-) -> Signed[Transfer]:
+def sign_transfer(key: SigningKey, chain: str, payments: Mapping[bytes, int], *, fee: int, nonce: int) -> Order:
     """Make a transfer and sign it; whether it is valid is for a ledger to say.
 
     >>> transfer = sign_transfer(SigningKey(bytes(32)), "main", {FEES: 5}, fee=1, nonce=1)
@@ -107,9 +108,7 @@ def verify_account(root: bytes, proof: AccountProof) -> bool:
     >>> verify_account(ledger.root, ledger.prove(b"a" * 32)), verify_account(ledger.root, b"a" * 32)
     (True, False)
     """
-    if not fits(proof, AccountProof):
-        return False
-    return verify_inclusion(root, proof.leaf, proof.index, proof.size, proof.path)
+    return fits(proof, AccountProof) and verify_inclusion(root, proof.leaf, proof.index, proof.size, proof.path)
 
 
 def check_form(transfer: Signed[Transfer], chain: str) -> None:
@@ -241,42 +240,32 @@ class Ledger:
         What are no signed transfers is a DomainError, and no block.
         """
         given = tuple(checked("Ledger.apply_block", "transfers", transfers, Iterable[Signed[Transfer]]))
-        formed = [(transfer, self._refusal_of_form(transfer)) for transfer in given]
+        formed = [(transfer, refusal_of(check_form, transfer, self.chain)) for transfer in given]
         before = self.root
-        receipts = tuple(Receipt(transfer, refusal or self._apply(transfer.body)) for transfer, refusal in formed)
-        self.blocks.append(Block(self.height + 1, before, self.root, receipts))
+        return self._append(before, [Receipt(t, refusal or refusal_of(self._apply, t.body)) for t, refusal in formed])
+
+    def _append(self, before: bytes, receipts: Iterable[Receipt]) -> Block:
+        self.blocks.append(Block(self.height + 1, before, self.root, tuple(receipts)))
         return self.blocks[-1]
 
-    def _refusal_of_form(self, transfer: Signed[Transfer]) -> Rejected | None:
-        try:
-            check_form(transfer, self.chain)
-        except Rejected as refusal:
-            return refusal
-        return None
-
-    def _apply(self, order: Transfer) -> Rejected | None:
-        try:
-            self._check_state(order)
-            payments = dict(order.payments)
-            self._check_recipients(payments)
-        except Rejected as refusal:
-            return refusal
+    def _apply(self, order: Transfer) -> None:
+        self._check_state(order)
+        payments = dict(order.payments)
+        self._check_recipients(payments)
         self._charge(order, payments)
-        return None
 
     # For the rules of the chain itself: a stranger has no way to call these
 
     def _check_state(self, order: Transfer) -> None:
         """Check a transfer against the sender's account."""
         index = self._at(order.sender)
+        due, balance = self._nonce[index] + 1, self._balance[index]
         if order.sender in self._held:
             raise Rejected("transfer: sender must have no other transfer under way", sender=order.sender)
-        if order.nonce != self._nonce[index] + 1:
-            raise Rejected("transfer: nonce must be the next", nonce=order.nonce, next=self._nonce[index] + 1)
-        if order.cost > self._balance[index]:
-            raise Rejected(
-                "transfer: balance must cover amounts and fee", balance=self._balance[index], cost=order.cost
-            )
+        if order.nonce != due:
+            raise Rejected("transfer: nonce must be the next", nonce=order.nonce, next=due)
+        if order.cost > balance:
+            raise Rejected("transfer: balance must cover amounts and fee", balance=balance, cost=order.cost)
 
     def _check_recipients(self, recipients: Iterable[bytes]) -> None:
         """Check that all `recipients` may be paid by a transfer."""

@@ -17,6 +17,7 @@ from web3scale.formula import formula
 from web3scale.quantities import Array, Count, PositiveRate, Rate, Share, Whole, validated
 
 Few = Annotated[int, Whole(1, 1024)]
+Many = Annotated[int, Whole(1)]
 LARGEST = 10**7  # places to draw, all runs together: more would fill the memory
 
 
@@ -81,25 +82,17 @@ class Workload:
     @property
     def cross_share(self) -> Array:
         """Share of cross-shard transactions, for each run."""
-        share: Array = (self.touched > 1).mean(axis=1)
-        return share
+        return np.asarray((self.touched > 1).mean(axis=1))
 
     @property
     def work(self) -> Array:
         """Mean visits of a transaction, for each run."""
-        mean: Array = np.where(self.touched > 1, self.visits * self.touched, 1).mean(axis=1)
-        return mean
+        return np.asarray(np.where(self.touched > 1, self.visits * self.touched, 1).mean(axis=1))
 
 
 @validated
 def simulate_workload(
-    shards: Few,
-    accounts: Few,
-    visits: Few,
-    *,
-    transactions: Annotated[int, Whole(1)],
-    runs: Annotated[int, Whole(1)],
-    rng: np.random.Generator,
+    shards: Few, accounts: Few, visits: Few, *, transactions: Many, runs: Many, rng: np.random.Generator
 ) -> Workload:
     """Draw transactions whose accounts lie on random shards, and count: ten million accounts at most.
 
