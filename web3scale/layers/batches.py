@@ -8,7 +8,7 @@ the number of its transfers, and the records. No two byte strings are the same b
 Sources: DWARF 5, section 7.6 (LEB128); Buterin et al. (2022), EIP-4844 (blobs).
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from web3scale.errors import DomainError, Rejected, require, shown
@@ -28,27 +28,20 @@ LARGEST = (1 << 256) - 1  # numbers in a batch have 256 bits at most, as on Ethe
 def _varint(value: int) -> bytes:
     if value > LARGEST:
         raise DomainError(f"encode_batch: numbers must have 256 bits at most, got {shown(value)}")
-    out = bytearray()
-    while value > 127:
-        out.append(value & 127 | 128)  # the top bit says that more follow
-        value >>= 7
-    return bytes([*out, value])
+    digits = [value >> shift & 127 for shift in range(0, value.bit_length() or 1, 7)]
+    return bytes([*(digit | 128 for digit in digits[:-1]), digits[-1]])  # the top bit says that more follow
 
 
 def _record(transfer: Signed[Transfer], index: Mapping[bytes, int], signatures: bool) -> bytes:
     order = transfer.body
-    for account in (order.sender, *(account for account, _ in order.payments)):
+    for account in (order.sender, *dict(order.payments)):
         if account not in index:
             raise DomainError(f"encode_batch: accounts must hold sender and recipients, got {shown(account)}")
-    numbers = [index[order.sender], order.nonce, order.fee, len(order.payments)]
-    for account, amount in order.payments:
-        numbers += [index[account], amount]
-    written = b"".join(map(_varint, numbers))
-    if not signatures:
-        return written
-    if [len(signature) for signature in transfer.signatures] != [SIGNATURE_BYTES]:
+    paid = [number for account, amount in order.payments for number in (index[account], amount)]
+    numbers = [index[order.sender], order.nonce, order.fee, len(order.payments), *paid]
+    if signatures and [len(signature) for signature in transfer.signatures] != [SIGNATURE_BYTES]:
         raise DomainError(f"encode_batch: a transfer must have one signature of 64 bytes, got {shown(transfer)}")
-    return written + transfer.signatures[0]
+    return b"".join([*map(_varint, numbers), *(transfer.signatures if signatures else ())])
 
 
 @validated
@@ -98,16 +91,13 @@ class _Reader:
             raise Rejected("batch: bytes must not end within a transfer", size=len(self.data))
 
     def number(self) -> int:
-        value, shift = 0, 0
-        while True:
+        value, bits, byte = 0, 0, 128
+        while byte > 127:
             byte = self.take(1)[0]
-            value |= (byte & 127) << shift
-            if value > LARGEST or shift > 256:
+            value, bits = value | (byte & 127) << bits, bits + 7
+            if value > LARGEST or bits > 259:  # 37 bytes hold 256 bits
                 raise Rejected("batch: numbers must have 256 bits at most", position=self.at)
-            if byte < 128:
-                break
-            shift += 7
-        if byte == 0 and shift:  # a zero on top adds nothing: one number has one form
+        if byte == 0 and bits > 7:  # a zero on top adds nothing: one number has one form
             raise Rejected("batch: numbers must be written without leading zeros", position=self.at)
         return value
 
@@ -116,10 +106,6 @@ class _Reader:
         count = self.number()
         self.need(count * least)
         return count
-
-    def end(self) -> None:
-        if left := len(self.data) - self.at:
-            raise Rejected("batch: nothing must follow the last transfer", left=left)
 
 
 @dataclass(frozen=True)
@@ -139,34 +125,39 @@ class Record:
     @property
     def touched(self) -> list[int]:
         """Indices of all accounts that it may change, ascending: account 0 collects the fees."""
-        return sorted({0, self.sender, *(account for account, _ in self.payments)})
+        return sorted({0, self.sender, *dict(self.payments)})
 
-    def transfer(self, name: Callable[[int], bytes], chain: str) -> Signed[Transfer]:
-        """The transfer that was written; `name` gives the account of an index."""
-        payments = tuple((name(account), amount) for account, amount in self.payments)
-        return Signed(Transfer(chain, name(self.sender), payments, self.fee, self.nonce), self.signatures)
-
-
-def _next_record(reader: _Reader, accounts: int, signatures: bool) -> Record:
-    sender, nonce, fee = reader.number(), reader.number(), reader.number()
-    payments = tuple((reader.number(), reader.number()) for _ in range(reader.count(least=2)))
-    signature = (reader.take(SIGNATURE_BYTES),) if signatures else ()
-    for account in (sender, *(account for account, _ in payments)):
-        if account >= accounts:
-            raise Rejected("batch: accounts must be the rollup's", account=account, accounts=accounts)
-    return Record(sender, nonce, fee, payments, signature)
+    def _transfer(self, names: Sequence[bytes] | Mapping[int, bytes], chain: str) -> Signed[Transfer]:
+        payments = tuple((names[account], amount) for account, amount in self.payments)
+        return Signed(Transfer(chain, names[self.sender], payments, self.fee, self.nonce), self.signatures)
 
 
-def read_record(record: bytes, accounts: int) -> Record:
-    """Take a record apart, in a rollup of so many `accounts`; what `encode_record` never writes is `Rejected`.
+def _records(reader: _Reader, count: int, accounts: int, signatures: bool) -> list[Record]:
+    """Read so many records, behind which nothing may follow."""
+    records = []
+    for _ in range(count):
+        sender, nonce, fee = reader.number(), reader.number(), reader.number()
+        payments = tuple((reader.number(), reader.number()) for _ in range(reader.count(least=2)))
+        for account in (sender, *dict(payments)):
+            require(account < accounts, "batch: accounts must be the rollup's", account=account, accounts=accounts)
+        signature = (reader.take(SIGNATURE_BYTES),) if signatures else ()
+        records.append(Record(sender, nonce, fee, payments, signature))
+    if left := len(reader.data) - reader.at:
+        raise Rejected("batch: nothing must follow the last transfer", left=left)
+    return records
+
+
+@validated
+def read_record(record: bytes, accounts: int) -> Record | None:
+    """Take a record apart, in a rollup of so many `accounts`; None if it is none: `encode_record` never writes it.
 
     >>> read_record(bytes.fromhex("01010101028827") + bytes(64), accounts=3).payments
     ((2, 5000),)
     """
-    reader = _Reader(record)
-    found = _next_record(reader, accounts, signatures=True)
-    reader.end()
-    return found
+    try:
+        return _records(_Reader(record), 1, accounts, signatures=True)[0]
+    except Rejected:
+        return None
 
 
 @validated
@@ -183,9 +174,8 @@ def decode_batch(data: bytes, accounts: Sequence[bytes], chain: str) -> tuple[Si
     form = reader.take(1)[0]
     require(form in (0, 1), "batch: first byte must be 0 or 1", form=form)
     count = reader.count(least=4 + SIGNATURE_BYTES * form)
-    records = [_next_record(reader, len(accounts), signatures=form == 1) for _ in range(count)]
-    reader.end()
-    return tuple(record.transfer(accounts.__getitem__, chain) for record in records)
+    records = _records(reader, count, len(accounts), signatures=form == 1)
+    return tuple(record._transfer(accounts, chain) for record in records)
 
 
 # Blobs
@@ -214,13 +204,9 @@ def unpack_blobs(blobs: Sequence[bytes]) -> bytes:
     >>> unpack_blobs(pack_blobs(b"hello"))
     b'hello'
     """
-    for blob in blobs:
-        require(len(blob) == BLOB_BYTES, "blobs: each must have 131072 bytes", size=len(blob))
     wide = b"".join(blobs)
     framed = b"".join(wide[at + 1 : at + 32] for at in range(0, len(wide), 32))
     size = int.from_bytes(framed[:8], "big")
     data = framed[8 : 8 + size]
-    require(
-        bool(blobs) and pack_blobs(data) == tuple(blobs), "blobs: length and padding must fit the data", length=size
-    )
+    require(pack_blobs(data) == tuple(blobs), "blobs: length and padding must fit the data", length=size)
     return data

@@ -9,14 +9,12 @@ import re
 from dataclasses import dataclass
 from typing import Annotated
 
-from web3scale.errors import DomainError, shown
 from web3scale.facts import load_chains
-from web3scale.quantities import Whole, validated
+from web3scale.quantities import Whole, checked, validated
 
 BLOB_BYTES = 131_072  # 4096 field elements of 32 bytes; a blob costs as many units of blob gas
 LARGEST_EXPONENT = 1000  # e to this power has 435 digits: no fee comes near, and the series stays short
 
-Word = Annotated[int, Whole(0, 2**64 - 1)]  # a block's header has 64 bits for its excess
 PositiveWord = Annotated[int, Whole(1, 2**64 - 1)]
 
 
@@ -53,48 +51,34 @@ def load_blob_schedule() -> tuple[BlobLimits, ...]:
     [('Cancun', 3, 6), ('Prague', 6, 9), ('BPO1', 10, 15), ('BPO2', 14, 21)]
     """
     facts = [fact for fact in load_chains() if fact.chain == "Ethereum"]
-    slot = next(fact.value for fact in facts if fact.quantity == "slot")
-    forks: dict[tuple[str, str], dict[str, int]] = {}
-    for fact in facts:
-        if fork := re.search(r"blob schedule: (\w+)", fact.source):
-            forks.setdefault((fact.date, fork[1]), {})[fact.quantity] = int(fact.value)
+    value = {(fact.quantity, fact.date): int(fact.value) for fact in facts}
+    forks = {fact.date: name[1] for fact in facts if (name := re.search(r"blob schedule: (\w+)", fact.source))}
+    (slot,) = (fact.value for fact in facts if fact.quantity == "slot")
+    fraction = "blob_fee_update_fraction"
     return tuple(
-        BlobLimits(fork, date, found["blobs_target"], found["blobs_max"], found["blob_fee_update_fraction"], slot)
-        for (date, fork), found in sorted(forks.items())
+        BlobLimits(fork, date, value["blobs_target", date], value["blobs_max", date], value[fraction, date], slot)
+        for date, fork in sorted(forks.items())
     )
 
 
 @validated
-def fake_exponential(factor: Word, numerator: Word, denominator: PositiveWord) -> int:
-    """Compute factor · exp(numerator/denominator) in integers: the Taylor series, every term rounded down.
-
-    It is the same on every machine, which no floating-point exponential promises. The exponent is at most 1000.
-    Source: EIP-4844, section "Gas accounting".
-
-    >>> fake_exponential(1, 5, 1)  # e^5 = 148.4: each term was rounded down
-    136
-    """
-    if numerator > LARGEST_EXPONENT * denominator:
-        rule = f"numerator must be at most {LARGEST_EXPONENT} times the denominator"
-        raise DomainError(f"fake_exponential: {rule}, got {shown(numerator)}")
-    term, total, i = factor * denominator, 0, 1
-    while term > 0:
-        total += term
-        term = term * numerator // (denominator * i)
-        i += 1
-    return total // denominator
-
-
-@validated
-def blob_base_fee(excess: Word, update_fraction: PositiveWord) -> int:
+def blob_base_fee(excess: int, update_fraction: PositiveWord) -> int:
     """Price of a unit of blob gas in wei, at least 1, where `excess` blob gas was used beyond the target so far.
 
-    `update_fraction` is the excess that raises the fee by the factor e; see `load_blob_schedule`. Source: EIP-4844.
+    It is exp(excess/update_fraction) in integers, the Taylor series with every term rounded down: the same on every
+    machine, which no floating-point exponential promises. `update_fraction` is the excess that raises the fee by the
+    factor e; see `load_blob_schedule`. The excess is at most 1000 times that. Source: EIP-4844, `fake_exponential`.
 
-    >>> blob_base_fee(10 * 1024 * 1024, 3338477)
-    23
+    >>> blob_base_fee(10 * 1024 * 1024, 3338477), blob_base_fee(5, 1)  # e^5 = 148.4: each term was rounded down
+    (23, 136)
     """
-    return fake_exponential(1, excess, update_fraction)
+    checked("blob_base_fee", "excess", excess, Annotated[int, Whole(0, LARGEST_EXPONENT * update_fraction)])
+    term, total, i = update_fraction, 0, 1
+    while term > 0:
+        total += term
+        term = term * excess // (update_fraction * i)
+        i += 1
+    return total // update_fraction
 
 
 @validated

@@ -26,6 +26,7 @@ from web3scale.message import digest, message
 from web3scale.quantities import checked, validated
 
 DEPOSIT, WITHDRAWAL = "deposit", "withdrawal"
+Throughput = q.PositiveRate
 Positive = Annotated[int, q.Whole(1)]
 Signers = Annotated[int, q.Whole(1, 10**9)]  # beyond, the tail of a binomial is not computed to all digits
 Keys = Annotated[int, q.Whole(1, 10**4)]  # the sum over hands takes time in the square of it
@@ -45,7 +46,12 @@ class Crossing:
 
 @message
 class Attestation:
-    """One signer's word for a crossing: a public key, and the signature that should be its on the crossing's digest."""
+    """One signer's word for a crossing: a public key, and the signature that should be its on the crossing's digest.
+
+    >>> key = SigningKey(bytes(32))
+    >>> sign_crossing(key, Crossing(DEPOSIT, "main", "side", 5, bytes(32), 1)).signer == public_key(key)
+    True
+    """
 
     signer: bytes
     signature: bytes
@@ -192,7 +198,7 @@ class Bridge:
 
     def _pay(self, way: _Way, proof: Proof) -> None:
         """Check all that the target chain can check, since it cannot see the source chain; then pay."""
-        crossing, seen = proof.crossing, set[bytes]()
+        crossing, signers = proof.crossing, [word.signer for word in proof.attestations]
         amount, nonce, chains = crossing.amount, crossing.nonce, (crossing.source, crossing.target)
         require(crossing.direction == way.direction, "proof: direction must be the step's", given=crossing.direction)
         require(chains == (way.source.chain, way.target.chain), "proof: chains must be the bridge's", chains=chains)
@@ -200,11 +206,10 @@ class Bridge:
         require(nonce not in way.used, "proof: nonce must be new", nonce=nonce)
         for word in proof.attestations:
             require(word.signer in self.signers, "proof: signers must be the bridge's", signer=word.signer)
-            require(word.signer not in seen, "proof: signers must differ", signer=word.signer)
+            require(signers.count(word.signer) == 1, "proof: signers must differ", signer=word.signer)
             valid = verify_signature(word.signer, digest(crossing), word.signature)
             require(valid, "proof: signatures must be the signers' on this crossing", signer=word.signer)
-            seen.add(word.signer)
-        require(len(seen) >= self.threshold, "proof: signers must reach the threshold", signers=len(seen))
+        require(len(signers) >= self.threshold, "proof: signers must reach the threshold", signers=len(signers))
         held = way.target.balance(way.out_of)
         require(held >= amount, "proof: the bridge's account must cover the amount", balance=held, amount=amount)
         if crossing.recipient not in way.target:
@@ -232,11 +237,8 @@ class Bridge:
 
 @formula(side_throughput="X_side", bridge_throughput="X_bridge", main_throughput="X_main", crossing="q")
 def sidechain_throughput(
-    side_throughput: q.PositiveRate,
-    bridge_throughput: q.PositiveRate,
-    main_throughput: q.PositiveRate,
-    crossing: q.PositiveShare,
-) -> q.PositiveRate:
+    side_throughput: Throughput, bridge_throughput: Throughput, main_throughput: Throughput, crossing: q.PositiveShare
+) -> Throughput:
     """Throughput of a sidechain of whose transactions a share above 0 crosses the bridge. Definition 3.3 of the book.
 
     >>> sidechain_throughput(1000, 20, 15, [0.01, 0.05, 1])

@@ -6,20 +6,17 @@ the *trace*. A *witness* is what the referee needs to execute a step: the record
 their paths to the roots. Proposition 3.4 of the book. Source: Kalodner et al. (2018), USENIX Security.
 """
 
-from bisect import bisect_right
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from operator import itemgetter
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any
 
 from web3scale.crypto import MerkleTree, leaf_hash, root_from_proof, verify_inclusion
 from web3scale.errors import DomainError, Rejected, refusal_of, require, shown
-from web3scale.layers.batches import Record, read_record
+from web3scale.layers.batches import read_record
 from web3scale.layers.ledger import AccountProof, Ledger, account_leaf, check_form, verify_account
 from web3scale.message import message
 from web3scale.quantities import Whole, checked, fits, validated
 
-T = TypeVar("T")
 State = tuple[bytes, int, int]  # an account with its balance and its nonce
 
 
@@ -63,7 +60,12 @@ class Witness:
 
 @dataclass(frozen=True)
 class Verdict:
-    """How a dispute ended."""
+    """How a dispute ended.
+
+    >>> trace = replay(Ledger("rollup", {}), [b"nonsense"])
+    >>> dispute(replace(trace.claim, after=bytes(32)), trace, trace)
+    Verdict(winner='challenger', reason='executing the step refutes the claim', step=0, rounds=0, size_bytes=8)
+    """
 
     winner: str  # "proposer" or "challenger"
     reason: str  # what decided it
@@ -75,14 +77,6 @@ class Verdict:
 # Executing
 
 
-def _read(record: bytes, accounts: int) -> Record | None:
-    """A record taken apart; None if it is none: then its step changes nothing, and touches no account."""
-    try:
-        return read_record(record, accounts)
-    except Rejected:
-        return None
-
-
 def _copy(chain: str, states: Sequence[State]) -> Ledger:
     """Make a ledger of a few accounts, or of all."""
     return Ledger(chain, {name: balance for name, balance, _ in states}, {name: nonce for name, _, nonce in states})
@@ -91,21 +85,18 @@ def _copy(chain: str, states: Sequence[State]) -> Ledger:
 @validated
 @dataclass(frozen=True)
 class Trace:
-    """Every step of a batch, executed by `replay`: what an honest node knows. It plays both sides of a dispute."""
+    """Every step of a batch, executed by `replay`: what an honest node knows. It plays both sides of a dispute.
 
-    chain: str
+    >>> trace = replay(Ledger("rollup", {}), [b"nonsense"])
+    >>> trace.agrees(1, trace.root(0)), trace.agrees(1, bytes(32)), trace.witness(0).size_bytes
+    (True, False, 8)
+    """
+
+    claim: Claim  # the honest one
     records: tuple[bytes, ...]  # the transfers as they stand in the batch
     roots: tuple[bytes, ...]  # the state root before the first step and after each
-    accounts: tuple[bytes, ...]  # by index
     _batch: MerkleTree = field(repr=False)
-    # of each account, whenever it changed: after how many steps, and its balance and nonce from then on
-    _history: list[list[tuple[int, int, int]]] = field(repr=False)
-
-    @property
-    def claim(self) -> Claim:
-        """The honest claim."""
-        sizes = len(self.records), len(self.accounts)
-        return Claim(self.chain, self._batch.root, *sizes, self.roots[0], self.roots[-1])
+    _states: list[dict[int, State]] = field(repr=False)  # by index: all accounts, then after each step those it touched
 
     def root(self, step: int) -> bytes:
         """State the root after so many steps."""
@@ -118,22 +109,15 @@ class Trace:
 
     def witness(self, step: int) -> Witness:
         """Show what is needed to execute a step."""
-        checked("Trace.witness", "step", step, Annotated[int, Whole(0, len(self.records) - 1)])
-        record = _read(self.records[step], len(self.accounts))
-        proofs: list[AccountProof] = []
-        if record:
-            states = [self._state(index, step) for index in range(len(self.accounts))]
-            tree = MerkleTree(account_leaf(*state) for state in states)
-            for index in record.touched:
-                proofs.append(AccountProof(*states[index], index, len(states), tree.inclusion_proof(index)))
-                tree.update({index: account_leaf(*self._state(index, step + 1))})
-        return Witness(self.records[step], self._batch.inclusion_proof(step), tuple(proofs))
-
-    def _state(self, index: int, steps: int) -> State:
-        """An account after so many steps."""
-        history = self._history[index]
-        _, balance, nonce = history[bisect_right(history, steps, key=itemgetter(0)) - 1]
-        return self.accounts[index], balance, nonce
+        record_path = self._batch.inclusion_proof(step)
+        states: dict[int, State] = {}
+        for changed in self._states[: step + 1]:
+            states |= changed
+        tree, proofs = MerkleTree(account_leaf(*state) for state in states.values()), []
+        for index, state in self._states[step + 1].items():
+            proofs.append(AccountProof(*states[index], index, len(states), tree.inclusion_proof(index)))
+            tree.update({index: account_leaf(*state)})
+        return Witness(self.records[step], record_path, tuple(proofs))
 
 
 @validated
@@ -155,28 +139,26 @@ def replay(ledger: Ledger, records: Sequence[bytes]) -> Trace:
     if not records or ledger._held:  # a rollup holds nothing: its referee would not know
         raise DomainError(f"replay: there must be records and no account held, got {len(records)}, {len(ledger._held)}")
     opening = [ledger._state(index) for index in range(len(ledger))]
-    names = tuple(name for name, *_ in opening)
-    history = [[(0, balance, nonce)] for _, balance, nonce in opening]
+    names = [name for name, *_ in opening]
     now = _copy(ledger.chain, opening)
-    roots = [now.root]
-    for steps, written in enumerate(records, 1):
-        if record := _read(written, len(names)):
-            transfer = record.transfer(names.__getitem__, now.chain)
+    roots, states = [now.root], [dict(enumerate(opening))]
+    for written in records:
+        if record := read_record(written, len(names)):
+            transfer = record._transfer(names, now.chain)
             if not refusal_of(check_form, transfer, now.chain):  # no block, which would keep every transfer in memory
                 refusal_of(now._apply, transfer.body)
-            for index in record.touched:
-                _, balance, nonce = now._state(index)
-                if (balance, nonce) != history[index][-1][1:]:
-                    history[index].append((steps, balance, nonce))
+        states.append({index: now._state(index) for index in (record.touched if record else [])})
         roots.append(now.root)
-    return Trace(ledger.chain, tuple(records), tuple(roots), names, MerkleTree(records), history)
+    batch = MerkleTree(records)
+    claim = Claim(ledger.chain, batch.root, len(records), len(names), roots[0], roots[-1])
+    return Trace(claim, tuple(records), tuple(roots), batch, states)
 
 
-def _whole(witness: object) -> Witness:
+def _whole(witness: Any) -> Witness:
     """A stranger's witness made again, and so checked again: all its parts are exactly of their types."""
-    if not (fits(witness, Witness) and fits(witness.accounts, tuple[AccountProof, ...])):  # type: ignore[attr-defined]
+    if not (fits(witness, Witness) and fits(witness.accounts, tuple[AccountProof, ...])):
         raise DomainError(f"execute_step: witness must be a Witness, and whole, got a {type(witness).__name__}")
-    return replace(witness, accounts=tuple(map(replace, witness.accounts)))  # type: ignore
+    return replace(witness, accounts=tuple(map(replace, witness.accounts)))  # type: ignore[no-any-return]
 
 
 @validated
@@ -194,7 +176,7 @@ def execute_step(claim: Claim, step: int, before: bytes, witness: Witness) -> by
     given = _whole(witness)
     at_step = verify_inclusion(claim.batch_root, given.record, step, claim.steps, given.record_path)
     require(at_step, "witness: record must stand at this step of the batch", step=step)
-    record = _read(given.record, claim.accounts)
+    record = read_record(given.record, claim.accounts)  # None is a step that changes nothing and touches no account
     places = [(index, claim.accounts) for index in record.touched] if record else []
     found = [(proof.index, proof.size) for proof in given.accounts]
     require(found == places, "witness: accounts must be those that the record touches", shown=found, touched=places)
@@ -202,31 +184,22 @@ def execute_step(claim: Claim, step: int, before: bytes, witness: Witness) -> by
         return before
     ledger = _copy(claim.chain, [(proof.account, proof.balance, proof.nonce) for proof in given.accounts])
     names = {proof.index: proof.account for proof in given.accounts}
-    ledger.apply(record.transfer(names.__getitem__, claim.chain))  # by the ledger's own rules
+    ledger.apply(record._transfer(names, claim.chain))  # by the ledger's own rules
     for proof in given.accounts:
-        leaf = account_leaf(proof.account, ledger.balance(proof.account), ledger.nonce(proof.account))
-        changed = root_from_proof(leaf_hash(leaf), proof.index, proof.size, proof.path)
-        if changed is None or not verify_account(before, proof):
-            raise Rejected("witness: account must be under the root", index=proof.index)
-        before = changed
+        require(verify_account(before, proof), "witness: account must be under the root", index=proof.index)
+        leaf = leaf_hash(account_leaf(proof.account, ledger.balance(proof.account), ledger.nonce(proof.account)))
+        before = root_from_proof(leaf, proof.index, proof.size, proof.path) or before  # the path fits: never None
     return before
 
 
 # The game
 
 
-def _root(answer: object) -> bytes | None:
-    return answer if type(answer) is bytes and len(answer) == 32 else None
-
-
-def _yes_or_no(answer: object) -> bool | None:
-    return answer if type(answer) is bool else None
-
-
-def _ask(party: object, question: str, look: Callable[[object], T | None], *values: object) -> T | None:
-    """Ask a party and look at its answer: whatever its program raises, or makes the look raise, is silence."""
+def _ask(party: object, question: str, *values: object) -> Any:
+    """Ask a party: whatever its program raises, or its witness when it is looked at, is silence."""
     try:
-        return look(getattr(party, question)(*values))
+        answer = getattr(party, question)(*values)
+        return _whole(answer) if question == "witness" else answer
     except BaseException:  # SystemExit too, and even an interrupt from the keyboard: no stranger ends the referee
         return None
 
@@ -243,9 +216,9 @@ def dispute(claim: Claim, proposer: Any, challenger: Any) -> Verdict:
     and if nobody shows a witness the claim stands: who disputes must prove.
 
     >>> trace = replay(Ledger("rollup", {}), [b"nonsense"])
-    >>> dispute(trace.claim, trace, trace).winner
+    >>> dispute(trace.claim, proposer=trace, challenger=trace).winner
     'proposer'
-    >>> dispute(replace(trace.claim, after=bytes(32)), trace, trace).winner
+    >>> dispute(replace(trace.claim, after=bytes(32)), proposer=trace, challenger=trace).winner
     'challenger'
     """
     low, high = 0, claim.steps
@@ -255,21 +228,18 @@ def dispute(claim: Claim, proposer: Any, challenger: Any) -> Verdict:
     rounds = size = 0
     while high - low > 1:
         middle = (low + high) // 2
-        stated = _ask(proposer, "root", _root, middle)
-        if stated is None:
+        stated = _ask(proposer, "root", middle)
+        if type(stated) is not bytes or len(stated) != 32:
             return Verdict("challenger", "the proposer is silent", None, rounds, size)
-        answer = _ask(challenger, "agrees", _yes_or_no, middle, stated)
-        if answer is None:
+        answer = _ask(challenger, "agrees", middle, stated)
+        if type(answer) is not bool:
             return Verdict("proposer", "the challenger is silent", None, rounds, size + 32)
         rounds, size = rounds + 1, size + 33  # a root and a yes or no
         if answer:
             low, before = middle, stated
         else:
             high, after = middle, stated
-    for party in (challenger, proposer):
-        witness = _ask(party, "witness", _whole, low)
-        if witness is None:
-            continue
+    for witness in filter(None, (_ask(party, "witness", low) for party in (challenger, proposer))):
         size += witness.size_bytes
         try:
             holds = execute_step(claim, low, before, witness) == after
