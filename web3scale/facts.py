@@ -3,6 +3,7 @@
 import csv
 from dataclasses import dataclass
 from importlib.resources import files
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,5 @@ def load_chains() -> list[ChainFact]:
     """
     text = files("web3scale").joinpath("chains.csv").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return [
-        ChainFact(row["chain"], row["quantity"], float(row["value"]), row["unit"], row["date"], row["source"])
-        for row in csv.DictReader(lines)
-    ]
+    rows: list[dict[str, Any]] = list(csv.DictReader(lines))
+    return [ChainFact(**row | {"value": float(row["value"])}) for row in rows]

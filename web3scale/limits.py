@@ -19,6 +19,10 @@ from web3scale.errors import DomainError
 from web3scale.formula import formula
 from web3scale.quantities import finite, validated
 
+Bytes = q.PositiveBytes
+Gas = q.PositiveGas
+Bandwidth = q.PositiveDataRate
+Speed = q.PositiveRate
 MOST_BLOCKS = 2 * 10**6  # of all runs together: some seconds
 Blocks = Annotated[int, q.Whole(2, MOST_BLOCKS)]
 Runs = Annotated[int, q.Whole(1, 10**5)]
@@ -29,9 +33,7 @@ Confirmations = Annotated[int, q.Whole(0, 10**12)]  # twenty million years of Bi
 
 
 @formula(block_size="B", block_rate="lambda", transaction_size="s")
-def byte_throughput(
-    block_size: q.PositiveBytes, block_rate: q.PositiveRate, transaction_size: q.PositiveBytes
-) -> q.Rate:
+def byte_throughput(block_size: Bytes, block_rate: Speed, transaction_size: Bytes) -> q.Rate:
     """Throughput if every byte of every block were used: the bound of Theorem 2.1 as the treatise states it.
 
     >>> byte_throughput(1_000_000, 1 / 600, 500)  # Bitcoin before 2017
@@ -41,7 +43,7 @@ def byte_throughput(
 
 
 @formula(gas_limit="G", block_rate="lambda", transaction_gas="u")
-def gas_throughput(gas_limit: q.PositiveGas, block_rate: q.PositiveRate, transaction_gas: q.PositiveGas) -> q.Rate:
+def gas_throughput(gas_limit: Gas, block_rate: Speed, transaction_gas: Gas) -> q.Rate:
     """Throughput if every unit of gas in every block were used.
 
     >>> round(gas_throughput(30_000_000, 1 / 12, 21_000), 1)  # plain transfers only
@@ -51,9 +53,7 @@ def gas_throughput(gas_limit: q.PositiveGas, block_rate: q.PositiveRate, transac
 
 
 @formula(bandwidth="C", fan_out="k", transaction_size="s")
-def bandwidth_throughput(
-    bandwidth: q.PositiveDataRate, fan_out: q.PositiveRatio, transaction_size: q.PositiveBytes
-) -> q.Rate:
+def bandwidth_throughput(bandwidth: Bandwidth, fan_out: q.PositiveRatio, transaction_size: Bytes) -> q.Rate:
     """Throughput at which forwarding every transaction to k peers fills a node's uplink C.
 
     >>> bandwidth_throughput(1_000_000, 8, 250)
@@ -72,12 +72,12 @@ def bandwidth_throughput(
     fan_out="k",
 )
 def throughput_bound(
-    block_size: q.PositiveBytes,
-    gas_limit: q.PositiveGas,
-    block_rate: q.PositiveRate,
-    transaction_size: q.PositiveBytes,
-    transaction_gas: q.PositiveGas,
-    bandwidth: q.PositiveDataRate,
+    block_size: Bytes,
+    gas_limit: Gas,
+    block_rate: Speed,
+    transaction_size: Bytes,
+    transaction_gas: Gas,
+    bandwidth: Bandwidth,
     fan_out: q.PositiveRatio,
 ) -> q.Rate:
     """Throughput that neither bytes nor gas nor uplink forbid: the least of the three. Theorem 2.1(a) of the book.
@@ -93,7 +93,7 @@ def throughput_bound(
 
 
 @formula(block_rate="lambda", propagation_delay="Delta")
-def growth_rate(block_rate: q.PositiveRate, propagation_delay: q.Seconds) -> q.Rate:
+def growth_rate(block_rate: Speed, propagation_delay: q.Seconds) -> q.Rate:
     """Growth of the longest chain when many small miners learn of a block after a fixed delay; the rest is forked off.
 
     Source: Sompolinsky and Zohar (2015).
@@ -106,9 +106,9 @@ def growth_rate(block_rate: q.PositiveRate, propagation_delay: q.Seconds) -> q.R
 
 @formula(block_size="B", block_rate="lambda", transaction_size="s", fixed_delay="a", delay_per_byte="b")
 def delayed_throughput(
-    block_size: q.PositiveBytes,
-    block_rate: q.PositiveRate,
-    transaction_size: q.PositiveBytes,
+    block_size: Bytes,
+    block_rate: Speed,
+    transaction_size: Bytes,
     fixed_delay: q.Seconds,
     delay_per_byte: q.SecondsPerByte,
 ) -> q.Rate:
@@ -121,7 +121,7 @@ def delayed_throughput(
 
 
 @formula(block_rate="lambda", propagation_delay="Delta")
-def tolerated_adversary(block_rate: q.PositiveRate, propagation_delay: q.Seconds) -> q.Share:
+def tolerated_adversary(block_rate: Speed, propagation_delay: q.Seconds) -> q.Share:
     """Adversary's share of block production that longest-chain consensus tolerates at a given delay.
 
     It solves q = (1 − q)/(1 + (1 − q)λΔ): one half without delay (Dembo et al. 2020).
@@ -136,9 +136,7 @@ def tolerated_adversary(block_rate: q.PositiveRate, propagation_delay: q.Seconds
 
 
 @formula(bandwidth="C", message_size="m", message_rate="r")
-def connection_bound(
-    bandwidth: q.PositiveDataRate, message_size: q.PositiveBytes, message_rate: q.PositiveRate
-) -> q.Ratio:
+def connection_bound(bandwidth: Bandwidth, message_size: Bytes, message_rate: Speed) -> q.Ratio:
     """Connections that a node's uplink can serve, with r messages a second on each. Theorem 2.2 of the book.
 
     >>> connection_bound(1_000_000, 500, 100)
@@ -198,9 +196,7 @@ def best_fan_out(link_latency: q.One[q.Seconds], transmit_time: q.One[q.Positive
 
 
 @formula(disk_size="V", throughput="X", transaction_size="s")
-def time_to_full(
-    disk_size: q.PositiveBytes, throughput: q.PositiveRate, transaction_size: q.PositiveBytes
-) -> q.Seconds:
+def time_to_full(disk_size: Bytes, throughput: Speed, transaction_size: Bytes) -> q.Seconds:
     """Time until a node that keeps every transaction has filled its disk.
 
     >>> round(time_to_full(2e12, 1000, 500) / 86_400, 1)  # days
@@ -258,7 +254,12 @@ def double_spend(adversary: q.One[q.Minority], confirmations: Confirmations) -> 
 
 @validated
 def simulate_mining(
-    block_rate: q.OneRate, propagation_delay: q.OneTime, *, blocks: Blocks, runs: Runs, rng: np.random.Generator
+    block_rate: q.One[Speed],
+    propagation_delay: q.One[q.Seconds],
+    *,
+    blocks: Blocks,
+    runs: Runs,
+    rng: np.random.Generator,
 ) -> q.Rate:
     """Simulate many small miners, each of whom learns of a block a fixed time after it was found.
 

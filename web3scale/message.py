@@ -92,13 +92,10 @@ class Signed(Generic[M]):
 
     def holds(self, kind: type[M], signers: Sequence[bytes]) -> bool:
         """Whether the body is a message of one `kind`, signed by all of these, each once."""
-        try:
-            if type(self.body) is not kind or not len(set(signers)) == len(signers) == len(self.signatures):
-                return False
-        except TypeError:  # no list of keys
+        are_keys = isinstance(signers, (tuple, list)) and all(type(signer) is bytes for signer in signers)
+        if type(self.body) is not kind or not are_keys or not len({*signers}) == len(signers) == len(self.signatures):
             return False
-        signs = digest(self.body)
-        return all(map(verify_signature, signers, repeat(signs), self.signatures))
+        return all(map(verify_signature, signers, repeat(digest(self.body)), self.signatures))
 
 
 def signed(body: M, *keys: SigningKey) -> Signed[M]:

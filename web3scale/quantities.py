@@ -101,8 +101,6 @@ PositiveCostRate = Annotated[Number, Quantity("money/s", open="low")]
 Productivity = Annotated[Number, Quantity("1/money")]
 Power = Annotated[Number, Quantity("1/s^2")]
 SecondsPerByte = Annotated[Number, Quantity("s/byte")]
-OneRate = One[PositiveRate]
-OneTime = One[Seconds]
 
 
 def checked(where: str, name: str, value: Any, kind: Any) -> Any:

@@ -28,6 +28,7 @@ MOST_STEPS = 4 * 10**7
 MOST_SERVERS = 10**5
 Servers = Annotated[int, q.Whole(1, MOST_SERVERS)]
 Jobs = Annotated[int, q.Whole(1, MOST_JOBS)]
+Time = q.One[q.Seconds]
 
 
 def _affordable(where: str, what: str, size: int, most: int) -> None:
@@ -116,7 +117,7 @@ def erlang_c(offered_load: q.Ratio, servers: Servers) -> q.Share:
 
 
 @validated
-def mmn_response(utilisation: q.ShareBelowOne, service_rate: q.OneRate, servers: Servers) -> q.Seconds:
+def mmn_response(utilisation: q.ShareBelowOne, service_rate: q.One[q.PositiveRate], servers: Servers) -> q.Seconds:
     """Mean response time of servers that share one queue, with random arrivals and exponential service (chapter 14).
 
     It is 1/μ + P_w/(nμ(1 − ρ)), with P_w of `erlang_c`.
@@ -187,8 +188,8 @@ class QueueRun:
 
 @validated
 def simulate_queue(
-    arrival_rate: q.OneRate,
-    service_rate: q.OneRate,
+    arrival_rate: q.One[q.PositiveRate],
+    service_rate: q.One[q.PositiveRate],
     *,
     jobs: Jobs,
     rng: Generator,
@@ -231,13 +232,7 @@ def simulate_queue(
 
 @validated
 def simulate_closed(
-    demands: q.PositiveSeconds,
-    customers: Servers,
-    think_time: q.OneTime,
-    *,
-    completions: Jobs,
-    runs: Jobs,
-    rng: Generator,
+    demands: q.PositiveSeconds, customers: Servers, think_time: Time, *, completions: Jobs, runs: Jobs, rng: Generator
 ) -> q.Rate:
     """Simulate customers who think, then visit each station in turn, over and over; all times exponential.
 

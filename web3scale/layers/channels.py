@@ -17,7 +17,7 @@ from nacl.signing import SigningKey
 
 from web3scale import quantities as q
 from web3scale.crypto import public_key
-from web3scale.errors import Rejected, require
+from web3scale.errors import Rejected, refusal_of, require
 from web3scale.formula import formula
 from web3scale.layers.ledger import Ledger
 from web3scale.message import Signed, digest, message, signed
@@ -49,8 +49,8 @@ class Terms:
     def check(self, state: "State") -> None:
         """Check that a state is of this channel, and shares out what was deposited: no more, no less."""
         require(state.channel == self.channel, "state: channel must be this one", channel=state.channel)
-        held, shared = sum(self.deposits), sum(state.balances)
-        require(shared == held, "state: balances must add up to the deposits", balances=shared, deposits=held)
+        fair = sum(state.balances) == sum(self.deposits)
+        require(fair, "state: balances must add up to the deposits", balances=state.balances)
 
     def check_signed(self, state: "Signed[State]") -> None:
         """Check a state, and that two different participants have signed it."""
@@ -182,19 +182,14 @@ class Channel:
         return replace(self, payouts=agreed.body.state.balances)
 
     def settle(self, height: int) -> "Channel":
-        """Pay by the newest posted state once the challenge period is over."""
+        """Pay by the newest posted state once the challenge period is over; of two punished, neither loses."""
         require(self.payouts is None, "settle: channel must not be paid out")
         over = self.deadline is not None and height >= self.deadline
         require(over, "settle: a state must be posted, and the deadline past", height=height, deadline=self.deadline)
-        return replace(self, payouts=self.final_payouts)
-
-    @property
-    def final_payouts(self) -> tuple[int, int]:
-        """What the newest posted state pays; if only one party is punished, its balance goes to the other."""
-        first, second = self.postings[-1].state.body.balances
-        if len(self.punished) != 1:
-            return first, second
-        return (0, first + second) if self.punished[0] == self.terms.participants[0] else (first + second, 0)
+        payouts = self.postings[-1].state.body.balances
+        if len(self.punished) == 1:  # its balance goes to the other
+            payouts = (0, sum(payouts)) if self.punished[0] == self.terms.participants[0] else (sum(payouts), 0)
+        return replace(self, payouts=payouts)
 
 
 @validated
@@ -222,11 +217,9 @@ class ChannelContract:
         terms.check_opening(opening, self.ledger.height)
         (first, second), (deposit, other) = terms.participants, terms.deposits
         self.ledger._move(first, self.account, deposit)
-        try:
-            self.ledger._move(second, self.account, other)
-        except Rejected:
+        if refusal := refusal_of(self.ledger._move, second, self.account, other):
             self.ledger._move(self.account, first, deposit)
-            raise
+            raise refusal
         self._channels[terms.channel] = Channel(terms, opening)
 
     def post(self, order: Signed[Posting]) -> None:

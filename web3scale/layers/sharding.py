@@ -68,26 +68,16 @@ def sharded_throughput(service_rate: PositiveRate, shards: Count, accounts: Coun
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """What `simulate_workload` saw of transactions that make so many `visits` to each of several `shards`.
+    """What `simulate_workload` saw.
 
-    `touched` are the distinct shards of each transaction, of shape (runs, transactions); `busiest` are the visits to
-    the busiest shard of each run, as a multiple of the mean over all.
+    The distinct shards that each transaction touched, shape (runs, transactions); and of each run the share of cross-shard transactions, the mean visits of a transaction, and the visits to the busiest shard as a
+    multiple of the mean over all.
     """
 
-    shards: int
-    visits: int
     touched: npt.NDArray[np.int64]
+    cross_share: Array
+    work: Array
     busiest: Array
-
-    @property
-    def cross_share(self) -> Array:
-        """Share of cross-shard transactions, for each run."""
-        return np.asarray((self.touched > 1).mean(axis=1))
-
-    @property
-    def work(self) -> Array:
-        """Mean visits of a transaction, for each run."""
-        return np.asarray(np.where(self.touched > 1, self.visits * self.touched, 1).mean(axis=1))
 
 
 @validated
@@ -106,7 +96,8 @@ def simulate_workload(
     first = np.ones(places.shape, dtype=bool)  # whether an account is the first of its transaction on its shard
     first[:, :, 1:] = places[:, :, 1:] != places[:, :, :-1]
     touched = first.sum(axis=2)
-    weight = first * np.where(touched > 1, visits, 1)[:, :, None]
+    crosses = touched > 1
+    weight = first * np.where(crosses, visits, 1)[:, :, None]
     by_shard = [np.bincount(p.ravel(), w.ravel(), shards) for p, w in zip(places, weight, strict=True)]
     busiest = np.array([load.max() * shards / load.sum() for load in by_shard])
-    return Workload(shards, visits, touched, busiest)
+    return Workload(touched, crosses.mean(axis=1), weight.sum(axis=(1, 2)) / transactions, busiest)
