@@ -29,7 +29,5 @@ def load_chains() -> list[ChainFact]:
     """
     text = files("web3scale").joinpath("chains.csv").read_text(encoding="utf-8")
     lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    return [
-        ChainFact(row["chain"], row["quantity"], float(row["value"]), row["unit"], row["date"], row["source"])
-        for row in csv.DictReader(lines)
-    ]
+    rows = csv.reader(lines[1:])  # the first line names the columns: they are the fields
+    return [ChainFact(chain, quantity, float(value), *rest) for chain, quantity, value, *rest in rows]
