@@ -241,7 +241,9 @@ class Together(RuleBasedStateMachine):
             there = data.draw(st.booleans())
             way = (DEPOSIT, "main", SIDE) if there else (WITHDRAWAL, SIDE, "main")
             crossing = Crossing(*way, data.draw(st.integers(1, 50)), cid, data.draw(st.integers(1, 9)))
-            self.seen.append(Proof(crossing, (sign_crossing(FAULTY, crossing),) * data.draw(st.integers(1, 3))))
+            proof = Proof(crossing, (sign_crossing(FAULTY, crossing),) * data.draw(st.integers(1, 3)))
+            self.seen.append(proof)
+            self.attempt(lambda: (self.bridge.mint if there else self.bridge.release)(proof))
         else:
             parts = {}
             for name, part in get_type_hints(kind).items():
