@@ -16,23 +16,28 @@ from web3scale.layers import blobs
 
 
 @pytest.mark.parametrize(
-    ("numerator", "denominator", "expected"),
+    ("factor", "numerator", "denominator", "expected"),
     [
-        (0, 1, 1),
-        (2, 1, 6),
-        (4, 2, 6),
-        (3, 1, 16),
-        (6, 2, 18),
-        (4, 1, 49),
-        (8, 2, 50),
-        (5, 1, 136),
-        (5, 2, 11),
-        (50000000, 2225652, 5709098764),
+        (1, 0, 1, 1),
+        (38493, 0, 1000, 38493),
+        (0, 1234, 2345, 0),
+        (1, 2, 1, 6),
+        (1, 4, 2, 6),
+        (1, 3, 1, 16),
+        (1, 6, 2, 18),
+        (1, 4, 1, 49),
+        (1, 8, 2, 50),
+        (10, 8, 2, 542),
+        (11, 8, 2, 596),
+        (1, 5, 1, 136),
+        (1, 5, 2, 11),
+        (2, 5, 2, 23),
+        (1, 50000000, 2225652, 5709098764),
     ],
 )
-def test_fake_exponential_of_geth(numerator, denominator, expected):
-    """ethereum/go-ethereum commit 02b73d4e, consensus/misc/eip4844 tests: those with a factor of 1, the least fee."""
-    assert blobs.blob_base_fee(numerator, denominator) == expected
+def test_fake_exponential_of_geth(factor, numerator, denominator, expected):
+    """ethereum/go-ethereum commit 02b73d4e, consensus/misc/eip4844 tests."""
+    assert blobs.fake_exponential(factor, numerator, denominator) == expected
 
 
 @pytest.mark.parametrize(("excess", "fee"), [(0, 1), (2314057, 1), (2314058, 2), (10485760, 23)])
@@ -89,12 +94,12 @@ def test_largest_change_of_the_blob_fee(fork, full, empty):
 # Integers
 
 
-@given(st.integers(0, 12), st.integers(1, 40))
-def test_the_fee_stays_just_below_the_true_exponential(numerator, denominator):
-    exact = math.exp(numerator / denominator)
+@given(st.integers(0, 1000), st.integers(1, 12), st.integers(1, 40))
+def test_fake_exponential_stays_just_below_the_true_one(factor, numerator, denominator):
+    exact = factor * math.exp(numerator / denominator)
     terms = 3 * numerator / denominator + 30  # far more than are not yet zero
-    found = blobs.blob_base_fee(numerator, denominator)
-    assert exact - 1 - terms * exact / denominator <= found <= exact + 1e-6
+    found = blobs.fake_exponential(factor, numerator, denominator)
+    assert exact - 1 - (terms * math.exp(numerator / denominator)) / denominator <= found <= exact + 1e-6
 
 
 @pytest.mark.parametrize("kind", [np.int64, np.uint64, np.int32])
@@ -102,6 +107,7 @@ def test_integers_of_numpy_do_not_overflow(kind):
     fee = blobs.blob_base_fee(kind(100_000_000), kind(3338477))
     assert (fee, type(fee)) == (10203769476395, int)
     assert blobs.next_excess_blob_gas(kind(2**31 - 1), kind(6), kind(3)) == 2**31 - 1 + 3 * 131072
+    assert blobs.fake_exponential(kind(11), kind(8), kind(2)) == 596
 
 
 @pytest.mark.parametrize("denominator", [1, 3, 2**64 // 1000 - 1])
@@ -114,19 +120,21 @@ def test_the_largest_exponent_is_the_last_that_is_computed(denominator):
     assert fee <= total * (1 + Fraction(1, 10**9))
     if denominator > 3:  # so many fractions of a wei that rounding shows no more
         assert fee >= total * (1 - Fraction(1, 10**9))
-    with pytest.raises(
-        DomainError, match=rf"blob_base_fee: excess must be an integer in 0 \.\.\. {1000 * denominator}, got"
-    ):
+    with pytest.raises(DomainError, match=rf"fake_exponential: numerator must be an integer in 0 \.\.\. {1000 * denominator}, got"):
         blobs.blob_base_fee(1000 * denominator + 1, denominator)
 
 
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda: blobs.blob_base_fee(-1, 1), "blob_base_fee: excess"),
-        (lambda: blobs.blob_base_fee(1, 2**64), "blob_base_fee: update_fraction"),
+        (lambda: blobs.fake_exponential(1, 1, 0), "fake_exponential: denominator must be an integer in 1 ... 1844"),
+        (lambda: blobs.fake_exponential(-1, 1, 1), "fake_exponential: factor"),
+        (lambda: blobs.fake_exponential(1, -1, 1), "fake_exponential: numerator"),
+        (lambda: blobs.fake_exponential(2**64, 1, 1), "fake_exponential: factor"),
+        (lambda: blobs.fake_exponential(1, 2**64, 2**63), "fake_exponential: numerator"),
+        (lambda: blobs.fake_exponential(1, 1, 2**64), "fake_exponential: denominator"),
         (lambda: blobs.blob_base_fee(10**100_000, 3338477), "blob_base_fee: excess"),
-        (lambda: blobs.blob_base_fee(1, 0), "blob_base_fee: update_fraction must be an integer in 1 ... 1844"),
+        (lambda: blobs.blob_base_fee(1, 0), "blob_base_fee: update_fraction"),
         (lambda: blobs.blob_base_fee(1.0, 1), "blob_base_fee: excess"),
         (lambda: blobs.next_excess_blob_gas(-1, 0, 0), "next_excess_blob_gas: excess"),
         (lambda: blobs.next_excess_blob_gas(0, -1, 0), "next_excess_blob_gas: blobs"),

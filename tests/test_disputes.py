@@ -689,8 +689,14 @@ def test_each_signature_is_checked_once_in_a_replay(counted):
         (lambda: replay(opening(), [None]), "replay: records must be "),
         (lambda: dispute("x", LONG, LONG), "dispute: claim must be a Claim, got 'x'"),
         (lambda: dispute(object.__new__(disputes.Claim), LONG, LONG), "dispute: claim must be a Claim"),
-        (lambda: dispute(replace(LONG.claim, steps=0), LONG, LONG), "dispute: steps must be in 1"),
-        (lambda: dispute(replace(LONG.claim, steps=2**64), LONG, LONG), "dispute: steps must be in 1"),
+        (
+            lambda: dispute(replace(LONG.claim, steps=0), LONG, LONG),
+            "dispute: steps must be an integer in 1 ... 18446744073709551615, got",
+        ),
+        (
+            lambda: dispute(replace(LONG.claim, steps=2**64), LONG, LONG),
+            "dispute: steps must be an integer in 1 ... 18446744073709551615, got",
+        ),
         (lambda: execute_step(LONG.claim, -1, LONG.roots[0], LONG.witness(0)), "execute_step: step"),
         (lambda: replace(LONG.claim, after="x"), "Claim: after must be a bytes"),
         (lambda: Witness(b"", [], ()), "Witness: record_path must be "),

@@ -1,8 +1,10 @@
 """The dated constants of real chains: their form, and those that others publish."""
 
+from dataclasses import fields
 from datetime import date
+from importlib.resources import files
 
-from web3scale.facts import load_chains
+from web3scale.facts import ChainFact, load_chains
 
 
 def test_the_facts_are_dated_sourced_and_in_known_units():
@@ -36,3 +38,10 @@ def test_the_facts_that_others_publish():
     assert facts["Bitcoin", "propagation_median"] == [8.7]
     assert facts["Bitcoin", "propagation_90_percent"] == [79]
     assert facts["Bitcoin", "block_size_measured"] == [540000]
+
+
+def test_the_columns_of_the_file_are_the_fields():
+    """The rows are read by their places."""
+    lines = files("web3scale").joinpath("chains.csv").read_text(encoding="utf-8").splitlines()
+    names = next(line for line in lines if line and not line.startswith("#"))
+    assert names.split(",") == [field.name for field in fields(ChainFact)]

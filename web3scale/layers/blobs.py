@@ -15,6 +15,7 @@ from web3scale.quantities import Whole, checked, validated
 BLOB_BYTES = 131_072  # 4096 field elements of 32 bytes; a blob costs as many units of blob gas
 LARGEST_EXPONENT = 1000  # e to this power has 435 digits: no fee comes near, and the series stays short
 
+Word = Annotated[int, Whole(0, 2**64 - 1)]
 PositiveWord = Annotated[int, Whole(1, 2**64 - 1)]
 
 
@@ -62,23 +63,34 @@ def load_blob_schedule() -> tuple[BlobLimits, ...]:
 
 
 @validated
+def fake_exponential(factor: Word, numerator: int, denominator: PositiveWord) -> int:
+    """Compute factor · exp(numerator/denominator) in integers: the Taylor series, every term rounded down.
+
+    It is the same on every machine, which no floating-point exponential promises. The quotient is at most 1000.
+    Source: EIP-4844.
+
+    >>> fake_exponential(1, 5, 1)  # e^5 = 148.4: each term was rounded down
+    136
+    """
+    checked("fake_exponential", "numerator", numerator, Annotated[int, Whole(0, LARGEST_EXPONENT * denominator)])
+    term, total, i = factor * denominator, 0, 1
+    while term > 0:
+        total += term
+        term = term * numerator // (denominator * i)
+        i += 1
+    return total // denominator
+
+
+@validated
 def blob_base_fee(excess: int, update_fraction: PositiveWord) -> int:
     """Price of a unit of blob gas in wei, at least 1, where `excess` blob gas was used beyond the target so far.
 
-    It is exp(excess/update_fraction) in integers, the Taylor series with every term rounded down: the same on every
-    machine, which no floating-point exponential promises. `update_fraction` is the excess that raises the fee by the
-    factor e; see `load_blob_schedule`. The excess is at most 1000 times that. Source: EIP-4844, `fake_exponential`.
+    `update_fraction` is the excess that raises the fee by the factor e; see `load_blob_schedule`. Source: EIP-4844.
 
-    >>> blob_base_fee(10 * 1024 * 1024, 3338477), blob_base_fee(5, 1)  # e^5 = 148.4: each term was rounded down
-    (23, 136)
+    >>> blob_base_fee(10 * 1024 * 1024, 3338477)
+    23
     """
-    checked("blob_base_fee", "excess", excess, Annotated[int, Whole(0, LARGEST_EXPONENT * update_fraction)])
-    term, total, i = update_fraction, 0, 1
-    while term > 0:
-        total += term
-        term = term * excess // (update_fraction * i)
-        i += 1
-    return total // update_fraction
+    return fake_exponential(1, excess, update_fraction)
 
 
 @validated

@@ -23,7 +23,7 @@ from web3scale.errors import DomainError, require, shown
 from web3scale.formula import formula
 from web3scale.layers.ledger import Ledger, Receipt, contract_account
 from web3scale.message import digest, message
-from web3scale.quantities import checked, validated
+from web3scale.quantities import checked, finite, validated
 
 DEPOSIT, WITHDRAWAL = "deposit", "withdrawal"
 Throughput = q.PositiveRate
@@ -268,8 +268,7 @@ def bridge_failure(signers: Signers, threshold: Positive, compromise: q.Share) -
     from scipy.stats import binom
 
     checked("bridge_failure", "threshold", threshold, Annotated[int, q.Whole(1, signers)])
-    chance = binom.sf(threshold - 1, signers, compromise)
-    return float(chance) if np.ndim(chance) == 0 else chance
+    return finite("bridge_failure", binom.sf(threshold - 1, signers, compromise))
 
 
 @validated

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from web3scale.crypto import MerkleTree, leaf_hash, root_from_proof, verify_inclusion
-from web3scale.errors import DomainError, Rejected, refusal_of, require, shown
+from web3scale.errors import DomainError, Rejected, refusal_of, require
 from web3scale.layers.batches import read_record
 from web3scale.layers.ledger import AccountProof, Ledger, account_leaf, check_form, verify_account
 from web3scale.message import message
@@ -221,9 +221,8 @@ def dispute(claim: Claim, proposer: Any, challenger: Any) -> Verdict:
     >>> dispute(replace(trace.claim, after=bytes(32)), proposer=trace, challenger=trace).winner
     'challenger'
     """
+    checked("dispute", "steps", claim.steps, Annotated[int, Whole(1, 2**64 - 1)])  # as many as a Merkle proof can count
     low, high = 0, claim.steps
-    if not 1 <= high < 1 << 64:  # as many as a Merkle proof can count
-        raise DomainError(f"dispute: steps must be in 1 ... 2^64 - 1, got {shown(high)}")
     before, after = claim.before, claim.after
     rounds = size = 0
     while high - low > 1:

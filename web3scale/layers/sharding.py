@@ -68,16 +68,12 @@ def sharded_throughput(service_rate: PositiveRate, shards: Count, accounts: Coun
 
 @dataclass(frozen=True, eq=False)
 class Workload:
-    """What `simulate_workload` saw.
+    """What `simulate_workload` saw of transactions, and of each run."""
 
-    The distinct shards that each transaction touched, shape (runs, transactions); and of each run the share of cross-shard transactions, the mean visits of a transaction, and the visits to the busiest shard as a
-    multiple of the mean over all.
-    """
-
-    touched: npt.NDArray[np.int64]
-    cross_share: Array
-    work: Array
-    busiest: Array
+    touched: npt.NDArray[np.int64]  # distinct shards of each transaction, shape (runs, transactions)
+    cross_share: Array  # share of cross-shard transactions, shape (runs,)
+    work: Array  # mean visits of a transaction, shape (runs,)
+    busiest: Array  # visits to the busiest shard, as a multiple of the mean over all, shape (runs,)
 
 
 @validated
