@@ -120,7 +120,9 @@ def test_the_largest_exponent_is_the_last_that_is_computed(denominator):
     assert fee <= total * (1 + Fraction(1, 10**9))
     if denominator > 3:  # so many fractions of a wei that rounding shows no more
         assert fee >= total * (1 - Fraction(1, 10**9))
-    with pytest.raises(DomainError, match=rf"fake_exponential: numerator must be an integer in 0 \.\.\. {1000 * denominator}, got"):
+    with pytest.raises(
+        DomainError, match=rf"fake_exponential: numerator must be an integer in 0 \.\.\. {1000 * denominator}, got"
+    ):
         blobs.blob_base_fee(1000 * denominator + 1, denominator)
 
 

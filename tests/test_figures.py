@@ -84,26 +84,23 @@ def test_distance_by_hand():
     assert figures.theory_and_simulation(ax, double, [0, 4], [1], three) == pytest.approx(1.0)
 
 
-@pytest.mark.parametrize("scale", [1.0, 1000.0])
-def test_what_is_drawn(scale):
+def test_what_is_drawn():
     _, ax = figures.new("x", "y")
     samples = np.array([[2.0, 4.0, 3.5], [1.0, 5.0, 5.5]])
-    distance = figures.theory_and_simulation(
-        ax, double, [0, 2, 4], [1, 3], samples, label="M/M/1", colour=1, scale=scale
-    )
+    distance = figures.theory_and_simulation(ax, double, [0, 2, 4], [1, 3], samples, label="M/M/1", colour=1)
     line, points = ax.get_lines()[0], ax.containers[0]
     assert line.get_xdata().tolist() == [0, 2, 4]
-    assert line.get_ydata() == pytest.approx([0, 4 * scale, 8 * scale])
+    assert line.get_ydata() == pytest.approx([0, 4, 8])
     assert line.get_color() == figures.COLOURS[1]
     assert line.get_linestyle() == figures.LINES[1]
     assert points.lines[0].get_xdata().tolist() == [1, 3]
-    assert points.lines[0].get_ydata() == pytest.approx(samples.mean(axis=1) * scale)
+    assert points.lines[0].get_ydata() == pytest.approx(samples.mean(axis=1))
     assert points.lines[0].get_color() == figures.COLOURS[1]
     # the bars are Student's 95 % interval of the mean
     bars = [bar[:, 1] for bar in points.lines[2][0].get_segments()]
     for bar, runs in zip(bars, samples, strict=True):
         expected = stats.t.interval(0.95, 2, loc=runs.mean(), scale=stats.sem(runs))
-        assert bar == pytest.approx(np.array(expected) * scale)
+        assert bar == pytest.approx(np.array(expected))
     assert ax.get_legend_handles_labels()[1] == ["M/M/1, theory", "M/M/1, simulation"]
     # the unit of the drawing does not change the distance
     assert distance == pytest.approx(max(abs(samples.mean(axis=1) - [2, 6]) / stats.sem(samples, axis=1)))

@@ -12,13 +12,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 from inspect import unwrap
 from struct import Struct
+from typing import Annotated
 
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import CryptoError
 from nacl.signing import SigningKey
 
 from web3scale.errors import DomainError, shown
-from web3scale.quantities import checked, fits, validated
+from web3scale.quantities import Whole, checked, fits, validated
 
 EMPTY_ROOT = hashlib.sha256().digest()
 _HEADER = Struct(">cI").pack  # a field's kind and length
@@ -218,8 +219,7 @@ class MerkleTree:
 
     def consistency_proof(self, old_size: int) -> tuple[bytes, ...]:
         """Return the digests that show this tree to extend its first leaves, for `verify_consistency`."""
-        if not 1 <= old_size <= len(self):
-            raise DomainError(f"MerkleTree: old_size must be in 1 ... {len(self)}, got {shown(old_size)}")
+        checked("MerkleTree", "old_size", old_size, Annotated[int, Whole(1, len(self))])
         if old_size == len(self):
             return ()
         height = _height(old_size)
@@ -227,8 +227,7 @@ class MerkleTree:
         return *own, *self.inclusion_proof(old_size - 1)[height:]
 
     def _check(self, index: int) -> None:
-        if index >= len(self):
-            raise DomainError(f"MerkleTree: index must be below {len(self)}, got {shown(index)}")
+        checked("MerkleTree", "index", index, Annotated[int, Whole(0, len(self) - 1)])
 
 
 def root_from_proof(digest: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:

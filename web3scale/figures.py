@@ -4,11 +4,12 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from numpy.typing import ArrayLike
 
 from web3scale.errors import DomainError
 
 # Okabe and Ito (2008), "Color Universal Design": told apart by every kind of colour vision; the line style repeats it.
+Law = Callable[[Any], Any]
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#56B4E9", "#E69F00", "#000000")
 LINES = ("-", "--", "-.", ":", (0, (6, 1)), (0, (3, 1, 1, 1)), (0, (1, 1)))
 
@@ -46,22 +47,14 @@ def new(xlabel: str, ylabel: str, **options: Any) -> tuple[Any, Any]:
 
 
 def theory_and_simulation(
-    ax: Any,
-    theory: Callable[[Any], Any],
-    grid: npt.ArrayLike,
-    x: npt.ArrayLike,
-    samples: npt.ArrayLike,
-    *,
-    label: str = "",
-    colour: int = 0,
-    scale: float = 1.0,
+    ax: Any, theory: Law, grid: ArrayLike, x: ArrayLike, samples: ArrayLike, *, label: str = "", colour: int = 0
 ) -> float:
     """Draw a formula as a line and simulated runs as points with 95 % bars; return how far apart they are.
 
     `theory` is called on `grid`, where the line is drawn, and on `x`, where it was simulated. `samples` are independent
     results, shape (settings, runs), with two runs or more at each setting. `label` goes into the legend, `colour` is a
-    place in `COLOURS` and `LINES`, `scale` leads from the computed unit to the drawn one. Returns the largest distance
-    between the mean of the runs and the formula, in standard errors of that mean.
+    place in `COLOURS` and `LINES`. Returns the largest distance between the mean of the runs and the formula, in
+    standard errors of that mean.
 
     >>> fig, ax = new("x", "y")
     >>> theory_and_simulation(ax, lambda x: 0 * x, [0.0, 1.0], [0.5], [[-1.0, 3.0]])
@@ -78,10 +71,8 @@ def theory_and_simulation(
     line = np.asarray(grid, dtype=float)
     hue = COLOURS[colour % len(COLOURS)]
     name = f"{label}, " if label else ""
-    ax.plot(line, theory(line) * scale, color=hue, linestyle=LINES[colour % len(LINES)], label=f"{name}theory")
-    ax.errorbar(
-        at, mean * scale, half * scale, fmt="o", ms=4, capsize=3, color=hue, linestyle="none", label=f"{name}simulation"
-    )
+    ax.plot(line, theory(line), color=hue, linestyle=LINES[colour % len(LINES)], label=f"{name}theory")
+    ax.errorbar(at, mean, half, fmt="o", ms=4, capsize=3, color=hue, linestyle="none", label=f"{name}simulation")
     gap = np.abs(mean - theory(at))
     # runs that all agree leave no error to measure by: on the formula is 0 away, beside it infinitely far
     return float(np.max(np.divide(gap, error, out=np.where(gap == 0, 0.0, np.inf), where=error > 0)))

@@ -13,16 +13,19 @@ from typing import Annotated
 
 import numpy as np
 import sympy as sp
+from numpy.random import Generator
 
 from web3scale import quantities as q
-from web3scale.errors import DomainError
 from web3scale.formula import formula
-from web3scale.quantities import finite, validated
+from web3scale.quantities import checked, finite, validated
 
 Bytes = q.PositiveBytes
-Gas = q.PositiveGas
-Bandwidth = q.PositiveDataRate
 Speed = q.PositiveRate
+Time = q.Seconds
+# the letters of the three bounds
+BY_BYTES = {"block_size": "B", "block_rate": "lambda", "transaction_size": "s"}
+BY_GAS = {"gas_limit": "G", "block_rate": "lambda", "transaction_gas": "u"}
+BY_UPLINK = {"bandwidth": "C", "fan_out": "k", "transaction_size": "s"}
 MOST_BLOCKS = 2 * 10**6  # of all runs together: some seconds
 Blocks = Annotated[int, q.Whole(2, MOST_BLOCKS)]
 Runs = Annotated[int, q.Whole(1, 10**5)]
@@ -32,7 +35,7 @@ Confirmations = Annotated[int, q.Whole(0, 10**12)]  # twenty million years of Bi
 # Theorem 2.1: what a block can carry
 
 
-@formula(block_size="B", block_rate="lambda", transaction_size="s")
+@formula(**BY_BYTES)
 def byte_throughput(block_size: Bytes, block_rate: Speed, transaction_size: Bytes) -> q.Rate:
     """Throughput if every byte of every block were used: the bound of Theorem 2.1 as the treatise states it.
 
@@ -42,8 +45,8 @@ def byte_throughput(block_size: Bytes, block_rate: Speed, transaction_size: Byte
     return block_rate * block_size / transaction_size
 
 
-@formula(gas_limit="G", block_rate="lambda", transaction_gas="u")
-def gas_throughput(gas_limit: Gas, block_rate: Speed, transaction_gas: Gas) -> q.Rate:
+@formula(**BY_GAS)
+def gas_throughput(gas_limit: q.PositiveGas, block_rate: Speed, transaction_gas: q.PositiveGas) -> q.Rate:
     """Throughput if every unit of gas in every block were used.
 
     >>> round(gas_throughput(30_000_000, 1 / 12, 21_000), 1)  # plain transfers only
@@ -52,8 +55,8 @@ def gas_throughput(gas_limit: Gas, block_rate: Speed, transaction_gas: Gas) -> q
     return block_rate * gas_limit / transaction_gas
 
 
-@formula(bandwidth="C", fan_out="k", transaction_size="s")
-def bandwidth_throughput(bandwidth: Bandwidth, fan_out: q.PositiveRatio, transaction_size: Bytes) -> q.Rate:
+@formula(**BY_UPLINK)
+def bandwidth_throughput(bandwidth: q.PositiveDataRate, fan_out: q.PositiveRatio, transaction_size: Bytes) -> q.Rate:
     """Throughput at which forwarding every transaction to k peers fills a node's uplink C.
 
     >>> bandwidth_throughput(1_000_000, 8, 250)
@@ -62,22 +65,14 @@ def bandwidth_throughput(bandwidth: Bandwidth, fan_out: q.PositiveRatio, transac
     return bandwidth / (fan_out * transaction_size)
 
 
-@formula(
-    block_size="B",
-    gas_limit="G",
-    block_rate="lambda",
-    transaction_size="s",
-    transaction_gas="u",
-    bandwidth="C",
-    fan_out="k",
-)
+@formula(**BY_BYTES | BY_GAS | BY_UPLINK)
 def throughput_bound(
     block_size: Bytes,
-    gas_limit: Gas,
+    gas_limit: q.PositiveGas,
     block_rate: Speed,
     transaction_size: Bytes,
-    transaction_gas: Gas,
-    bandwidth: Bandwidth,
+    transaction_gas: q.PositiveGas,
+    bandwidth: q.PositiveDataRate,
     fan_out: q.PositiveRatio,
 ) -> q.Rate:
     """Throughput that neither bytes nor gas nor uplink forbid: the least of the three. Theorem 2.1(a) of the book.
@@ -93,7 +88,7 @@ def throughput_bound(
 
 
 @formula(block_rate="lambda", propagation_delay="Delta")
-def growth_rate(block_rate: Speed, propagation_delay: q.Seconds) -> q.Rate:
+def growth_rate(block_rate: Speed, propagation_delay: Time) -> q.Rate:
     """Growth of the longest chain when many small miners learn of a block after a fixed delay; the rest is forked off.
 
     Source: Sompolinsky and Zohar (2015).
@@ -106,11 +101,7 @@ def growth_rate(block_rate: Speed, propagation_delay: q.Seconds) -> q.Rate:
 
 @formula(block_size="B", block_rate="lambda", transaction_size="s", fixed_delay="a", delay_per_byte="b")
 def delayed_throughput(
-    block_size: Bytes,
-    block_rate: Speed,
-    transaction_size: Bytes,
-    fixed_delay: q.Seconds,
-    delay_per_byte: q.SecondsPerByte,
+    block_size: Bytes, block_rate: Speed, transaction_size: Bytes, fixed_delay: Time, delay_per_byte: q.SecondsPerByte
 ) -> q.Rate:
     """Throughput of the longest chain when a block of B bytes takes a + bB seconds to spread. Theorem 2.1 of the book.
 
@@ -121,7 +112,7 @@ def delayed_throughput(
 
 
 @formula(block_rate="lambda", propagation_delay="Delta")
-def tolerated_adversary(block_rate: Speed, propagation_delay: q.Seconds) -> q.Share:
+def tolerated_adversary(block_rate: Speed, propagation_delay: Time) -> q.Share:
     """Adversary's share of block production that longest-chain consensus tolerates at a given delay.
 
     It solves q = (1 − q)/(1 + (1 − q)λΔ): one half without delay (Dembo et al. 2020).
@@ -136,7 +127,7 @@ def tolerated_adversary(block_rate: Speed, propagation_delay: q.Seconds) -> q.Sh
 
 
 @formula(bandwidth="C", message_size="m", message_rate="r")
-def connection_bound(bandwidth: Bandwidth, message_size: Bytes, message_rate: Speed) -> q.Ratio:
+def connection_bound(bandwidth: q.PositiveDataRate, message_size: Bytes, message_rate: Speed) -> q.Ratio:
     """Connections that a node's uplink can serve, with r messages a second on each. Theorem 2.2 of the book.
 
     >>> connection_bound(1_000_000, 500, 100)
@@ -169,8 +160,8 @@ def cover_probability(margin: q.Real) -> q.Share:
 
 @formula(nodes="n", fan_out="k", link_latency="L", transmit_time="tau")
 def tree_coverage_time(
-    nodes: q.Count, fan_out: q.CountAboveOne, link_latency: q.Seconds, transmit_time: q.PositiveSeconds
-) -> q.Seconds:
+    nodes: q.Count, fan_out: q.CountAboveOne, link_latency: Time, transmit_time: q.PositiveSeconds
+) -> Time:
     """Time until a tree of a given fan-out, each node sending to its children in turn, has reached all nodes.
 
     >>> round(tree_coverage_time(1000, 10, 0.1, 0.01), 3)
@@ -180,7 +171,7 @@ def tree_coverage_time(
 
 
 @validated
-def best_fan_out(link_latency: q.One[q.Seconds], transmit_time: q.One[q.PositiveSeconds]) -> q.Ratio:
+def best_fan_out(link_latency: q.One[Time], transmit_time: q.One[q.PositiveSeconds]) -> q.Ratio:
     """Fan-out that makes `tree_coverage_time` least: exp(1 + W₀(L/(eτ))), not rounded; e where the latency is nothing.
 
     >>> round(best_fan_out(0, 0.01), 3)
@@ -196,7 +187,7 @@ def best_fan_out(link_latency: q.One[q.Seconds], transmit_time: q.One[q.Positive
 
 
 @formula(disk_size="V", throughput="X", transaction_size="s")
-def time_to_full(disk_size: Bytes, throughput: Speed, transaction_size: Bytes) -> q.Seconds:
+def time_to_full(disk_size: Bytes, throughput: Speed, transaction_size: Bytes) -> Time:
     """Time until a node that keeps every transaction has filled its disk.
 
     >>> round(time_to_full(2e12, 1000, 500) / 86_400, 1)  # days
@@ -254,12 +245,7 @@ def double_spend(adversary: q.One[q.Minority], confirmations: Confirmations) -> 
 
 @validated
 def simulate_mining(
-    block_rate: q.One[Speed],
-    propagation_delay: q.One[q.Seconds],
-    *,
-    blocks: Blocks,
-    runs: Runs,
-    rng: np.random.Generator,
+    block_rate: q.One[Speed], propagation_delay: q.One[Time], *, blocks: Blocks, runs: Runs, rng: Generator
 ) -> q.Rate:
     """Simulate many small miners, each of whom learns of a block a fixed time after it was found.
 
@@ -271,9 +257,7 @@ def simulate_mining(
     >>> round(float(growth[0]), 2)  # theory: one half
     0.5
     """
-    where = "simulate_mining"
-    if blocks * runs > MOST_BLOCKS:
-        raise DomainError(f"{where}: blocks times runs must be at most {MOST_BLOCKS}, got {blocks * runs}")
+    checked("simulate_mining", "blocks times runs", blocks * runs, Annotated[int, q.Whole(0, MOST_BLOCKS)])
     with np.errstate(all="ignore"):
         found = np.cumsum(rng.standard_exponential((runs, blocks)) / block_rate, axis=1)
         longest = np.empty(runs)
@@ -285,4 +269,4 @@ def simulate_mining(
             while (at := heir[at]) < blocks:
                 height += 1
             longest[run] = height
-        return finite(where, (longest - 1) / finite(where, found[:, -1] - found[:, 0]))
+        return finite("simulate_mining", (longest - 1) / finite("simulate_mining", found[:, -1] - found[:, 0]))

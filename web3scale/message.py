@@ -6,21 +6,16 @@ natural numbers. So no rule of a protocol asks for types again. Messages of two 
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import repeat
-from typing import Any, Generic, TypeVar, dataclass_transform, get_type_hints
+from typing import Any, Generic, TypeVar, dataclass_transform
 
 from nacl.signing import SigningKey
 
 from web3scale.crypto import encode, sign, tagged_hash, verify_signature
 from web3scale.errors import DomainError, shown
-from web3scale.quantities import described, fits
+from web3scale.quantities import described, fits, hints
 
 M = TypeVar("M")
-_FIELDS = {int, str, bytes}
-
-
-_kinds = cache(get_type_hints)
 
 
 @dataclass_transform(frozen_default=True)
@@ -43,7 +38,7 @@ def message(cls: type[M]) -> type[M]:
 
 def _check_fields(message: object) -> None:
     own: Any = type(message)
-    for name, kind in _kinds(own).items():
+    for name, kind in hints(own).items():
         if not fits(value := getattr(message, name), kind):
             raise DomainError(f"{own.__name__}: {name} must be {described(kind)}, got {shown(value)}")
 
@@ -73,7 +68,7 @@ def is_message(value: Any, kind: Any) -> bool:
 
 def _flatten(values: Any, fields: list[Any]) -> list[Any]:
     for value in values:
-        if type(value) in _FIELDS:
+        if type(value) in (int, str, bytes):
             fields.append(value)
         elif type(value) is tuple:
             fields.append(len(value))

@@ -75,6 +75,7 @@ class Whole:
         return f"an integer {f'of at least {self.low}' if self.high is None else f'in {self.low} ... {self.high}'}"
 
 
+Positive = Annotated[int, Whole(1)]
 ONE = "one"  # in an annotation: a single number, no array
 One = Annotated[T, ONE]
 
@@ -228,7 +229,7 @@ def _is_a(value: object, kind: Any) -> bool:
     return isinstance(value, kind)
 
 
-_hints = cache(partial(get_type_hints, include_extras=True))
+hints = cache(partial(get_type_hints, include_extras=True))
 
 
 def validated(thing: T) -> T:
@@ -261,7 +262,7 @@ def _validated(function: Callable[P, T]) -> Callable[P, T]:
     @wraps(function)
     def call(*args: P.args, **kwargs: P.kwargs) -> T:
         given = signature.bind(*args, **kwargs)
-        kinds = _hints(function)
+        kinds = hints(function)
         for name, value in given.arguments.items():
             if name != "self":
                 given.arguments[name] = checked(where, name, value, kinds[name])
@@ -270,7 +271,7 @@ def _validated(function: Callable[P, T]) -> Callable[P, T]:
     call.__validated__ = True  # type: ignore[attr-defined]
     call.__signature__ = plain_signature(function)  # type: ignore[attr-defined]
     if function.__doc__ and "self" not in signature.parameters:
-        kinds = _hints(function)
+        kinds = hints(function)
         rows = {name: unit_and_range(kinds[name]) for name in signature.parameters}
         call.__doc__ = with_sections(function.__doc__, rows, kinds["return"])
     return call

@@ -31,11 +31,6 @@ Jobs = Annotated[int, q.Whole(1, MOST_JOBS)]
 Time = q.One[q.Seconds]
 
 
-def _affordable(where: str, what: str, size: int, most: int) -> None:
-    if size > most:
-        raise DomainError(f"{where}: {what} must be at most {most}, got {size}")
-
-
 @formula(throughput="X", response_time="R")
 def in_system(throughput: q.Rate, response_time: q.Seconds) -> q.Ratio:
     """Mean number of requests in a system, N = XR: Little's law.
@@ -95,7 +90,7 @@ def erlang_b(offered_load: q.Ratio, servers: Servers) -> q.Share:
     >>> erlang_b(1, 2)
     0.2
     """
-    _affordable("erlang_b", "loads times servers", np.size(offered_load) * servers, MOST_JOBS)
+    checked("erlang_b", "loads times servers", np.size(offered_load) * servers, Annotated[int, q.Whole(0, MOST_JOBS)])
     blocked: q.Number = 1.0
     for j in range(1, servers + 1):
         blocked = offered_load * blocked / (j + offered_load * blocked)
@@ -210,12 +205,16 @@ def simulate_queue(
     2.0
     """
     where, shape = "simulate_queue", (runs, jobs + warmup)
-    _affordable(where, "runs times jobs and warmup", runs * shape[1], MOST_JOBS)
+    checked(where, "runs times jobs and warmup", runs * shape[1], Annotated[int, q.Whole(0, MOST_JOBS)])
     if servers > 1:  # a step for each job, as dear as 200 servers of one run
-        _affordable(where, "servers, jobs and runs together", shape[1] * (runs * servers + 200), MOST_STEPS)
+        checked(
+            where,
+            "servers, jobs and runs together",
+            shape[1] * (runs * servers + 200),
+            Annotated[int, q.Whole(0, MOST_STEPS)],
+        )
     if arrival_rate >= servers * service_rate:
-        limit = f"below servers * service_rate = {servers * service_rate:g}"
-        raise DomainError(f"{where}: arrival_rate must be {limit}, got {arrival_rate:g}")
+        raise DomainError(f"{where}: arrival_rate must be below servers * service_rate, got {arrival_rate:g}")
     with np.errstate(all="ignore"):
         gaps = rng.standard_exponential(shape)
         gaps /= arrival_rate
@@ -253,7 +252,7 @@ def simulate_closed(
     stations = times.size
     dropped = (5 * customers + completions // 10) * stations
     steps = dropped + completions * stations
-    _affordable(where, "events of all runs", steps * (runs * stations + 1000), MOST_STEPS)
+    checked(where, "events of all runs", steps * (runs * stations + 1000), Annotated[int, q.Whole(0, MOST_STEPS)])
     alone = (np.arange(stations) == 0) & (think_time > 0)
     here = np.zeros((runs, stations), dtype=np.int64)
     here[:, 0] = customers

@@ -27,7 +27,6 @@ from web3scale.quantities import checked, finite, validated
 
 DEPOSIT, WITHDRAWAL = "deposit", "withdrawal"
 Throughput = q.PositiveRate
-Positive = Annotated[int, q.Whole(1)]
 Signers = Annotated[int, q.Whole(1, 10**9)]  # beyond, the tail of a binomial is not computed to all digits
 Keys = Annotated[int, q.Whole(1, 10**4)]  # the sum over hands takes time in the square of it
 
@@ -76,7 +75,7 @@ def sign_crossing(key: SigningKey, crossing: Crossing) -> Attestation:
 
 
 @validated
-def default_threshold(signers: Positive) -> int:
+def default_threshold(signers: q.Positive) -> int:
     """Signatures that a bridge asks for unless told otherwise: ⌊2n/3⌋ + 1 of n. Proposition 3.5 of the book.
 
     >>> [default_threshold(n) for n in (1, 4, 9, 19)]
@@ -217,7 +216,7 @@ class Bridge:
         way.target._move(way.out_of, crossing.recipient, amount)
         way.used.add(nonce)
 
-    def reorganise_main(self, depth: Positive) -> tuple[Crossing, ...]:
+    def reorganise_main(self, depth: q.Positive) -> tuple[Crossing, ...]:
         """Replace the last `depth` blocks of the main chain by blocks without deposits; return the deposits undone.
 
         Their senders have the amounts back, but not fees and nonces; the rest of the blocks stays as it was.
@@ -259,7 +258,7 @@ def decay_rate(threshold_share: q.InnerShare, compromise: q.InnerShare) -> q.Rat
 
 
 @validated
-def bridge_failure(signers: Signers, threshold: Positive, compromise: q.Share) -> q.Share:
+def bridge_failure(signers: Signers, threshold: q.Positive, compromise: q.Share) -> q.Share:
     """Probability that enough signers are compromised to forge a proof, each independently: P[Bin(n, ε) ≥ t].
 
     >>> round(bridge_failure(9, 5, 0.1), 7)
@@ -272,7 +271,7 @@ def bridge_failure(signers: Signers, threshold: Positive, compromise: q.Share) -
 
 
 @validated
-def bridge_stall(signers: Signers, threshold: Positive, compromise: q.Share) -> q.Share:
+def bridge_stall(signers: Signers, threshold: q.Positive, compromise: q.Share) -> q.Share:
     """Probability that fewer than t of n are left to sign, if the compromised ones are silent: P[Bin(n, ε) > n − t].
 
     >>> round(bridge_stall(9, 5, 0.1), 7)
@@ -283,13 +282,13 @@ def bridge_stall(signers: Signers, threshold: Positive, compromise: q.Share) -> 
 
 
 @validated
-def shared_failure(custody: Collection[int], threshold: Positive, compromise: q.One[q.Share]) -> q.One[q.Share]:
+def shared_failure(custody: Collection[int], threshold: q.Positive, compromise: q.One[q.Share]) -> q.One[q.Share]:
     """Probability that enough keys are compromised, of hands with `custody` keys each: whoever has a hand has them all.
 
     >>> round(shared_failure([4, 1, 1, 1, 1, 1], 5, 0.1), 4), round(shared_failure([1] * 9, 5, 0.1), 4)
     (0.041, 0.0009)
     """
-    keys = [checked("shared_failure", "custody", held, Positive) for held in custody]
+    keys = [checked("shared_failure", "custody", held, q.Positive) for held in custody]
     count = checked("shared_failure", "the sum of custody", sum(keys), Keys)
     checked("shared_failure", "threshold", threshold, Annotated[int, q.Whole(1, count)])
     chance = np.eye(1, count + 1)[0]  # chance[j]: exactly j keys compromised among the hands seen so far

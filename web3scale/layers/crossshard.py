@@ -56,12 +56,6 @@ class Shard:
         self.prepared: dict[Signed[Transfer], Mapping[bytes, int]] = {}
         self.recovered: list[Receipt] = []
 
-    def apply(self, transfer: Signed[Transfer]) -> None:
-        """Apply a transfer whose accounts all lie here."""
-        self.visits += 1
-        if refusal := self.ledger.apply(transfer).refusal:
-            raise refusal
-
     # For coordinators, whose word a shard takes: a stranger has no way to call these
 
     def _fence(self, epoch: int, visits: int = 0) -> None:
@@ -207,7 +201,9 @@ class ShardedLedger:
         epoch = self.shards[0].epoch
         (home, mine), *others = self.touched(transfer.body).items()
         if not others:
-            self.shards[home].apply(transfer)
+            self.shards[home].visits += 1
+            if refusal := self.shards[home].ledger.apply(transfer).refusal:
+                raise refusal
             yield f"applied at {home}"
             return
         self.shards[home]._lock(epoch, transfer, mine)

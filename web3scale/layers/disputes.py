@@ -223,8 +223,7 @@ def dispute(claim: Claim, proposer: Any, challenger: Any) -> Verdict:
     """
     checked("dispute", "steps", claim.steps, Annotated[int, Whole(1, 2**64 - 1)])  # as many as a Merkle proof can count
     low, high = 0, claim.steps
-    before, after = claim.before, claim.after
-    rounds = size = 0
+    before, after, rounds, size = claim.before, claim.after, 0, 0
     while high - low > 1:
         middle = (low + high) // 2
         stated = _ask(proposer, "root", middle)

@@ -11,14 +11,11 @@ from dataclasses import dataclass
 from hashlib import sha256
 from heapq import heappop, heappush
 from itertools import count
-from typing import Annotated
 
 from web3scale.errors import DomainError, Rejected, require
 from web3scale.layers.ledger import Ledger
 from web3scale.message import Signed, digest, message
-from web3scale.quantities import Whole, validated
-
-Positive = Annotated[int, Whole(1)]
+from web3scale.quantities import Positive, validated
 
 
 @message

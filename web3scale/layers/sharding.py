@@ -12,13 +12,11 @@ from typing import Annotated
 import numpy as np
 import numpy.typing as npt
 
-from web3scale.errors import DomainError
 from web3scale.formula import formula
-from web3scale.quantities import Array, Count, PositiveRate, Rate, Share, Whole, validated
+from web3scale.quantities import Array, Count, Positive, PositiveRate, Rate, Share, Whole, checked, validated
 
 Few = Annotated[int, Whole(1, 1024)]
-Many = Annotated[int, Whole(1)]
-LARGEST = 10**7  # places to draw, all runs together: more would fill the memory
+Places = Annotated[int, Whole(1, 10**7)]  # to draw, all runs together: more would fill the memory
 
 
 @formula(shards="k", accounts="m")
@@ -78,7 +76,7 @@ class Workload:
 
 @validated
 def simulate_workload(
-    shards: Few, accounts: Few, visits: Few, *, transactions: Many, runs: Many, rng: np.random.Generator
+    shards: Few, accounts: Few, visits: Few, *, transactions: Positive, runs: Positive, rng: np.random.Generator
 ) -> Workload:
     """Draw transactions whose accounts lie on random shards, and count: ten million accounts at most.
 
@@ -86,8 +84,7 @@ def simulate_workload(
     >>> round(float(run.cross_share[0]), 2)  # theory: 0.75
     0.75
     """
-    if runs * transactions * accounts > LARGEST:
-        raise DomainError(f"simulate_workload: runs times transactions times accounts must be at most {LARGEST}")
+    checked("simulate_workload", "runs times transactions times accounts", runs * transactions * accounts, Places)
     places = np.sort(rng.integers(shards, size=(runs, transactions, accounts)), axis=2)
     first = np.ones(places.shape, dtype=bool)  # whether an account is the first of its transaction on its shard
     first[:, :, 1:] = places[:, :, 1:] != places[:, :, :-1]
