@@ -125,7 +125,7 @@ def test_samples_of_another_shape(samples):
 def test_samples_are_left_as_they_were():
     _, ax = figures.new("x", "y")
     samples = np.array([[2.0, 4.0]])
-    figures.theory_and_simulation(ax, double, [0, 4], [1], samples, scale=1000)
+    figures.theory_and_simulation(ax, double, [0, 4], [1], samples)
     assert samples.tolist() == [[2, 4]]
 
 

@@ -244,7 +244,7 @@ def test_same_seed_same_run():
         ),
         (
             lambda: limits.simulate_mining(1, 1, blocks=10**6, runs=3, rng=np.random.default_rng(1)),
-            "simulate_mining: blocks times runs must be at most 2000000, got 3000000",
+            "simulate_mining: blocks times runs must be an integer in 0 ... 2000000, got 3000000",
         ),
         (
             lambda: limits.simulate_mining(1.7e308, 0, blocks=2, runs=50, rng=np.random.default_rng(1)),

@@ -566,22 +566,25 @@ def test_servers_that_no_machine_could_count(servers):
 @pytest.mark.parametrize(
     ("call", "message"),
     [
-        (lambda rng: erlang_b(np.ones(101), 10**5), "erlang_b: loads times servers must be at most 10000000, got"),
+        (
+            lambda rng: erlang_b(np.ones(101), 10**5),
+            "erlang_b: loads times servers must be an integer in 0 ... 10000000, got",
+        ),
         (
             lambda rng: simulate_queue(1, 2, jobs=10**6, runs=11, rng=rng),
-            "simulate_queue: runs times jobs and warmup must be at most 10000000, got 11000000",
+            "simulate_queue: runs times jobs and warmup must be an integer in 0 ... 10000000, got 11000000",
         ),
         (
             lambda rng: simulate_queue(1, 2, jobs=10**6, warmup=10**7, rng=rng),
-            "simulate_queue: runs times jobs and warmup must be at most 10000000, got 11000000",
+            "simulate_queue: runs times jobs and warmup must be an integer in 0 ... 10000000, got 11000000",
         ),
         (
             lambda rng: simulate_queue(1, 2, jobs=1000, servers=10**5, rng=rng),
-            "simulate_queue: servers, jobs and runs together must be at most 40000000, got 100200000",
+            "simulate_queue: servers, jobs and runs together must be an integer in 0 ... 40000000, got 100200000",
         ),
         (
             lambda rng: simulate_closed([1.0], 1, 0.0, completions=10**5, runs=1, rng=rng),
-            "simulate_closed: events of all runs must be at most 40000000, got 110115005",
+            "simulate_closed: events of all runs must be an integer in 0 ... 40000000, got 110115005",
         ),
     ],
 )

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 
 from web3scale.crypto import example_key, public_key
 from web3scale.errors import DomainError, Rejected
+from web3scale.layers.bridges import Bridge
 from web3scale.layers.ledger import Ledger, sign_transfer
 from web3scale.layers.routes import Edge, Promise, PromiseContract, find_route
 from web3scale.message import Signed, signed
@@ -116,6 +117,17 @@ def test_of_what_is_held_for_another_transfer_nothing_is_promised():
     ledger._held.add(ALICE)
     rule = "ledger: what is held for one transfer must not be spent by another"
     refused(contract, rule, lambda: contract.lock(signed(promise(), KEYS[0])), account=ALICE)
+
+
+def test_who_cannot_be_paid_is_promised_nothing():
+    """A claim could not pay a payee without an account; and a contract would count the money for nobody."""
+    ledger, contract = chain()
+    bridge = Bridge(ledger, "side", [ALICE, BOB, CAROL, public_key(example_key("Dan"))], faulty=1, finality_depth=0)
+    before = ledger.root
+    for payee in (b"nobody" * 5, contract.account, bridge.escrow):
+        with pytest.raises(Rejected, match="lock: payee must have an account here, and be no contract"):
+            contract.lock(signed(promise(payee=payee), KEYS[0]))
+    assert ledger.root == before
 
 
 def test_money_sent_to_the_contract_is_nobodys():

@@ -314,8 +314,8 @@ def test_fit_leaves_the_data_alone():
         ([1, 2, 4, 1e300], [1, 2, 3, 4], "the result must be finite"),  # was a LinAlgError
         ([1, 2, 3, 4], [1, 2, 3, 5e-324], "the result must be finite"),
         ([1, 2, 3, 4], ["1", "2", "3", "4"], "throughput must be a number"),
-        ([1, 2, 3], [1, 2, 3], "nodes must be at least 4, of at least 3 different sizes, got .1.0, 2.0, 3.0"),
-        ([1, 1, 2, 2], [1, 1, 2, 2], "nodes must be at least 4, of at least 3 different sizes, got .1.0, 1.0"),
+        ([1, 2, 3], [1, 2, 3], "nodes must be 4 ... 10.5, of at least 3 different sizes, got .1.0, 2.0, 3.0"),
+        ([1, 1, 2, 2], [1, 1, 2, 2], "nodes must be 4 ... 10.5, of at least 3 different sizes, got .1.0, 1.0"),
     ],
 )
 def test_fit_refuses(nodes, throughput, words):
@@ -341,3 +341,9 @@ def test_predictions_must_be_finite(sdm91, nodes):
 def test_predict_refuses(sdm91, nodes):
     with pytest.raises(DomainError, match=r"^UslFit.predict: .*nodes"):
         sdm91.predict(nodes)
+
+
+def test_a_level_too_close_to_one_has_no_interval():
+    fit = fit_usl([1, 2, 4, 8], [10, 19, 36, 64])
+    with pytest.raises(DomainError, match="UslFit: the result must be finite"):
+        fit.interval(1 - 2**-53)

@@ -201,7 +201,7 @@ class MerkleTree:
     def update(self, leaves: Mapping[int, bytes]) -> None:
         """Replace leaves by their index, many at once; where there is no such leaf, none is replaced."""
         for index in leaves:
-            self._check(index)
+            checked("MerkleTree", "index", index, Annotated[int, Whole(0, len(self) - 1)])
         for index, leaf in leaves.items():
             self._levels[0][index] = _leaf_hash(leaf)
         dirty = set(leaves)
@@ -213,7 +213,7 @@ class MerkleTree:
 
     def inclusion_proof(self, index: int) -> tuple[bytes, ...]:
         """Return the digests that lead from one leaf to the root, for `verify_inclusion`."""
-        self._check(index)
+        checked("MerkleTree", "index", index, Annotated[int, Whole(0, len(self) - 1)])
         siblings = [(level, (index >> height) ^ 1) for height, level in enumerate(self._levels[:-1])]
         return tuple(level[at] for level, at in siblings if at < len(level))
 
@@ -225,9 +225,6 @@ class MerkleTree:
         height = _height(old_size)
         own = () if old_size == 1 << height else (self._levels[height][(old_size - 1) >> height],)
         return *own, *self.inclusion_proof(old_size - 1)[height:]
-
-    def _check(self, index: int) -> None:
-        checked("MerkleTree", "index", index, Annotated[int, Whole(0, len(self) - 1)])
 
 
 def root_from_proof(digest: bytes, index: int, size: int, proof: Sequence[bytes]) -> bytes | None:

@@ -29,6 +29,5 @@ def load_chains() -> list[ChainFact]:
     True
     """
     text = files("web3scale").joinpath("chains.csv").read_text(encoding="utf-8")
-    lines = [line for line in text.splitlines() if line and not line.startswith("#")]
-    rows: list[dict[str, Any]] = list(csv.DictReader(lines))
+    rows: Any = csv.DictReader(line for line in text.splitlines() if not line.startswith("#"))
     return [ChainFact(**row | {"value": float(row["value"])}) for row in rows]

@@ -11,6 +11,7 @@ Units are products of powers of ``s``, ``byte``, ``money`` and ``gas``; ``1`` is
 import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache, partial, wraps
 from math import inf
@@ -119,7 +120,7 @@ def checked(where: str, name: str, value: Any, kind: Any) -> Any:
     if value is not None and get_origin(kind) in (Union, UnionType) and NoneType in get_args(kind):
         kind = next(part for part in get_args(kind) if part is not NoneType)
     rule, alone = _rule(kind)
-    try:
+    with suppress(Exception):  # what a stranger's object raises when it is looked at says that it is none
         if isinstance(rule, Quantity):
             if isinstance(value, float) and rule.holds(value):  # the common case, kept fast
                 return float(value)
@@ -131,8 +132,6 @@ def checked(where: str, name: str, value: Any, kind: Any) -> Any:
                 return int(value)
         elif fits(value, kind):
             return value
-    except (TypeError, ValueError, OverflowError):
-        pass
     raise DomainError(f"{where}: {name} must be {described(kind)}, got {shown(value)}")
 
 
@@ -181,7 +180,7 @@ def _numbers(value: Any) -> Any:
     real = all(map(_is_real, array.flat)) if array.dtype.kind == "O" else array.dtype.kind in "iuf"
     if not real or isinstance(value, np.ma.MaskedArray):
         raise TypeError
-    return float(array) if array.ndim == 0 else array.astype(float)
+    return float(array) if array.ndim == 0 else np.array(array, dtype=float)
 
 
 def fits(value: object, kind: Any) -> bool:

@@ -82,7 +82,7 @@ class UslFit:
     def _quantile(self, level: float) -> float:
         from scipy.special import stdtrit  # only a fit needs it
 
-        return float(stdtrit(self.freedom, (1 + level) / 2))
+        return float(finite("UslFit", stdtrit(self.freedom, (1 + level) / 2)))
 
 
 @validated
@@ -102,8 +102,8 @@ def fit_usl(nodes: Count, throughput: PositiveRate) -> UslFit:
     n, x = np.asarray(nodes), np.asarray(throughput)
     if n.ndim != 1 or n.shape != x.shape:
         raise DomainError(f"fit_usl: nodes and throughput must be lists of one length, got {n.shape} and {x.shape}")
-    if n.size < 4 or np.unique(n).size < 3:
-        raise DomainError(f"fit_usl: nodes must be at least 4, of at least 3 different sizes, got {shown(n.tolist())}")
+    if not 4 <= n.size <= 10**5 or np.unique(n).size < 3:
+        raise DomainError(f"fit_usl: nodes must be 4 ... 10^5, of at least 3 different sizes, got {shown(n.tolist())}")
     scale = float(np.max(x))
     y = x / scale
     finite("fit_usl", (n - 1) ** 2 * n / y)  # sizes and rates not too far apart for floats
@@ -137,7 +137,7 @@ def fit_usl(nodes: Count, throughput: PositiveRate) -> UslFit:
     return UslFit(gain, contention, coherency, covariance, float(np.sqrt(variance)) * scale, freedom, at_bound)
 
 
-def load_specsdm91() -> tuple[Array, Array]:
+def load_specsdm91() -> tuple[Array, ...]:
     """Published SPEC SDM91 measurements of a 16-processor server: simulated users, and scripts completed per hour.
 
     Data set `specsdm91` of the R package usl.
@@ -147,5 +147,4 @@ def load_specsdm91() -> tuple[Array, Array]:
     (array([ 1., 18., 36.]), array([  64.9,  995.9, 1652.4]))
     """
     text = files("web3scale.foundations").joinpath("specsdm91.csv").read_text(encoding="utf-8")
-    load, throughput = np.loadtxt(text.splitlines(), delimiter=",", comments="#", skiprows=4, unpack=True)
-    return load, throughput
+    return tuple(np.loadtxt(text.splitlines(), delimiter=",", comments="#", skiprows=4, unpack=True))

@@ -7,7 +7,7 @@ Source: Buterin et al. (2022), EIP-4844.
 
 import re
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 from web3scale.facts import load_chains
 from web3scale.quantities import Whole, checked, validated
@@ -16,6 +16,7 @@ BLOB_BYTES = 131_072  # 4096 field elements of 32 bytes; a blob costs as many un
 LARGEST_EXPONENT = 1000  # e to this power has 435 digits: no fee comes near, and the series stays short
 
 Word = Annotated[int, Whole(0, 2**64 - 1)]
+LIMITS = "blobs_target", "blobs_max", "blob_fee_update_fraction"  # what the file of constants calls them
 PositiveWord = Annotated[int, Whole(1, 2**64 - 1)]
 
 
@@ -55,11 +56,8 @@ def load_blob_schedule() -> tuple[BlobLimits, ...]:
     value = {(fact.quantity, fact.date): int(fact.value) for fact in facts}
     forks = {fact.date: name[1] for fact in facts if (name := re.search(r"blob schedule: (\w+)", fact.source))}
     (slot,) = (fact.value for fact in facts if fact.quantity == "slot")
-    fraction = "blob_fee_update_fraction"
-    return tuple(
-        BlobLimits(fork, date, value["blobs_target", date], value["blobs_max", date], value[fraction, date], slot)
-        for date, fork in sorted(forks.items())
-    )
+    sizes: dict[str, Any] = {date: [value[name, date] for name in LIMITS] for date in forks}
+    return tuple(BlobLimits(forks[date], date, *sizes[date], slot) for date in sorted(forks))  # type: ignore[call-arg]
 
 
 @validated

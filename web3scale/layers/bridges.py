@@ -19,7 +19,7 @@ from nacl.signing import SigningKey
 
 from web3scale import quantities as q
 from web3scale.crypto import public_key, sign, verify_signature
-from web3scale.errors import DomainError, require, shown
+from web3scale.errors import require
 from web3scale.formula import formula
 from web3scale.layers.ledger import Ledger, Receipt, contract_account
 from web3scale.message import digest, message
@@ -148,12 +148,13 @@ class Bridge:
         require(are_keys, "Bridge: signers must be one or more keys, all different", signers=count)
         wanted = default_threshold(count) if threshold is None else threshold
         require(faulty < wanted <= count - faulty, "Bridge: t must lie in f + 1 ... n - f", n=count, f=faulty, t=wanted)
-        if side_chain == main.chain:
-            raise DomainError(f"Bridge: side_chain must be another chain than main, got {shown(side_chain)} twice")
+        require(side_chain not in main._family, "Bridge: no two chains may have one name", side_chain=side_chain)
         self.signers, self.faulty, self.finality_depth, self.threshold = tuple(signers), faulty, finality_depth, wanted
         self.main, self.escrow = main, main._contract(f"bridge to {side_chain}")
         self.side = Ledger(side_chain, {contract_account(side_chain, "bridge"): main.total})
         self.reserve = self.side._contract("bridge")
+        main._family.add(side_chain)
+        self.side._family, self.side._keeps = main._family, main._keeps  # whoever can have money there can have it here
         self._there = _Way(DEPOSIT, main, self.escrow, self.side, self.reserve)
         self._back = _Way(WITHDRAWAL, self.side, self.reserve, main, self.escrow)
 
@@ -219,7 +220,9 @@ class Bridge:
     def reorganise_main(self, depth: q.Positive) -> tuple[Crossing, ...]:
         """Replace the last `depth` blocks of the main chain by blocks without deposits; return the deposits undone.
 
-        Their senders have the amounts back, but not fees and nonces; the rest of the blocks stays as it was.
+        Their senders have the amounts back, but not fees and nonces; the rest of the blocks stays as it was. It is
+        refused if one of these deposits pays somebody else as well: that could not be taken back. Nature does it, no
+        party.
         """
         way, blocks, late = self._there, self.main.blocks, self.main.blocks[-depth:]
         undone = tuple(crossing for crossing, height in self.deposits.items() if height > self.main.height - depth)
@@ -247,8 +250,10 @@ def sidechain_throughput(
 
 
 @formula(threshold_share="alpha", compromise="varepsilon")
-def decay_rate(threshold_share: q.InnerShare, compromise: q.InnerShare) -> q.Ratio:
+def decay_rate(threshold_share: q.InnerShare, compromise: q.InnerShare) -> q.Real:
     """Relative entropy D of two shares: for α ≥ ε, `bridge_failure` is at most exp(−nD) (Chernoff 1952). Prop. 3.6.
+
+    To about 10⁻¹⁶ in absolute terms: where the shares are all but equal, the last digits may lie below zero.
 
     >>> round(decay_rate(2 / 3, 0.05), 3)
     1.378

@@ -348,6 +348,12 @@ def update_together(parties: tuple[ChannelParty, ChannelParty], state: State) ->
     >>> contract.settle(terms.channel)
     >>> contract.record(terms.channel).payouts, main.balance(bob), main.total
     ((0, 10), 16, 20)
+    >>> terms = Terms("main", (alice, bob), (2, 3), challenge_blocks=1, open_before=9, nonce=2)
+    >>> A, B = parties = ChannelParty(keys[0], terms), ChannelParty(keys[1], terms)
+    >>> contract.open(terms, update_together(parties, terms.opening))
+    >>> contract.close_together(Signed(Closing(terms.opening), (A.sign_closing(), B.sign_closing())))
+    >>> contract.record(terms.channel).payouts
+    (2, 3)
     """
     first, second = parties
     require((first.public, second.public) == first.terms.participants, "update: both must take part, in their order")

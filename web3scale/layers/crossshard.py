@@ -151,6 +151,7 @@ class ShardedLedger:
             openings[shard_of(account, shards)][account] = amount
         self.shards = [Shard(Ledger(chain, opening)) for opening in openings]
         for at, shard in enumerate(self.shards):  # or one order could be carried out on two shards
+            shard.ledger._family = self.shards[0].ledger._family
             shard.ledger._keeps = lambda account, at=at: shard_of(account, shards) == at  # type: ignore[misc]
         self._start = shards * supply
 

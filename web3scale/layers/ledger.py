@@ -104,6 +104,8 @@ def account_leaf(account: bytes, balance: int, nonce: int) -> bytes:
 def verify_account(root: bytes, proof: AccountProof) -> bool:
     """Whether an account held what the `proof` of `Ledger.prove` says, in the state that a `root` commits to.
 
+    As for every Merkle proof, the root does not bind the number of accounts, `proof.size`.
+
     >>> ledger = Ledger("main", {b"a" * 32: 5})
     >>> verify_account(ledger.root, ledger.prove(b"a" * 32)), verify_account(ledger.root, b"a" * 32)
     (True, False)
@@ -121,7 +123,7 @@ def check_form(transfer: Signed[Transfer], chain: str) -> None:
     if not (is_message(transfer, Signed) and is_message(transfer.body, Transfer)):
         raise DomainError(f"check_form: transfer must be a signed Transfer, got {shown(transfer)}")
     order = transfer.body
-    if order.chain != chain:
+    if type(chain) is not str or order.chain != chain:
         raise Rejected("transfer: chain must be this one", chain=order.chain, this=chain)
     paid = dict(order.payments)
     if not 0 < len(order.payments) == len(paid):
@@ -147,6 +149,8 @@ def contract_account(chain: str, name: str) -> bytes:
 class Ledger:
     """Accounts of one `chain`, with their opening `balances` in base units and the `nonces` of their last transfers.
 
+    A name stands for one chain: what is signed for it names nothing else.
+
     >>> from web3scale.crypto import example_key
     >>> alice, bob = example_key("Alice"), public_key(example_key("Bob"))
     >>> ledger = Ledger("main", {public_key(alice): 10, bob: 0})
@@ -170,6 +174,7 @@ class Ledger:
         self._held: set[bytes] = set()  # accounts that spend nothing until what they wait for is decided
         self._closed: set[bytes] = set()  # accounts of contracts that no transfer may pay
         self._contracts: set[bytes] = set()
+        self._family = {chain}  # the names of the chains that bridges join to this one, its own included: no two alike
         self._keeps: Callable[[bytes], bool] = lambda account: True  # whose accounts: on a shard, not everybody's
         self._tree = MerkleTree(account_leaf(*self._state(i)) for i in range(len(opening)))
         self._dirty: set[int] = set()  # accounts whose leaf in the tree is older than their state
@@ -237,7 +242,7 @@ class Ledger:
     def apply_block(self, transfers: Iterable[Signed[Transfer]] = ()) -> Block:
         """Append a block: a refused transfer has a receipt too, and does not stop the others.
 
-        What are no signed transfers is a DomainError, and no block.
+        What are no signed transfers is a DomainError, and no block; nor is there one if `transfers` raise midway.
         """
         given = tuple(checked("Ledger.apply_block", "transfers", transfers, Iterable[Signed[Transfer]]))
         formed = [(transfer, refusal_of(check_form, transfer, self.chain)) for transfer in given]

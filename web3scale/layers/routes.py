@@ -43,6 +43,10 @@ class PromiseContract:
     >>> contract.claim(promise, b"secret")
     >>> contract.ledger.balance(bob), contract.shown[promise.hash]
     (7, b'secret')
+    >>> another = Promise("main", public_key(alice), bob, 3, promise.hash, expiry=1)
+    >>> contract.lock(signed(another, alice))
+    >>> _ = contract.ledger.apply_block()
+    >>> contract.refund(another)
     """
 
     def __init__(self, ledger: Ledger) -> None:
@@ -57,6 +61,8 @@ class PromiseContract:
         require(digest(promise) not in self._waiting, "lock: promise must be new", expiry=promise.expiry)
         require(self.ledger.height < promise.expiry, "lock: expiry must be ahead", expiry=promise.expiry)
         require(order.holds(Promise, [promise.payer]), "lock: payer must sign it", payer=promise.payer)
+        payable = promise.payee in self.ledger and promise.payee not in self.ledger._contracts
+        require(payable, "lock: payee must have an account here, and be no contract", payee=promise.payee)
         self.ledger._move(promise.payer, self.account, promise.amount)
         self._waiting[digest(promise)] = True
 

@@ -7,14 +7,16 @@ book.
 """
 
 from dataclasses import dataclass
-from typing import Annotated
+from typing import Annotated, Any
 
 import numpy as np
 import numpy.typing as npt
 
 from web3scale.formula import formula
-from web3scale.quantities import Array, Count, Positive, PositiveRate, Rate, Share, Whole, checked, validated
+from web3scale.quantities import Array, Count, Positive, PositiveRate, Quantity, Rate, Share, Whole, checked, validated
 
+# up to here the formulas keep about nine digits: they lose one with each factor of ten in k, and each in v
+Size = Annotated[Any, Quantity("1", low=1.0, high=1e6)]
 Few = Annotated[int, Whole(1, 1024)]
 Places = Annotated[int, Whole(1, 10**7)]  # to draw, all runs together: more would fill the memory
 
@@ -32,7 +34,7 @@ def cross_shard_share(shards: Count, accounts: Count) -> Share:
 
 
 @formula(shards="k", accounts="m")
-def shards_touched(shards: Count, accounts: Count) -> Count:
+def shards_touched(shards: Size, accounts: Size) -> Count:
     """Mean number of distinct shards that a transaction touches, if accounts are spread evenly at random.
 
     A small difference times k: exact to k·10⁻¹⁶ of its value, nine digits for a million shards.
@@ -44,7 +46,7 @@ def shards_touched(shards: Count, accounts: Count) -> Count:
 
 
 @formula(shards="k", accounts="m", visits="v")
-def shard_work(shards: Count, accounts: Count, visits: Count) -> Count:
+def shard_work(shards: Size, accounts: Size, visits: Size) -> Count:
     """Mean number of visits that a transaction makes, if a cross-shard one makes v to each shard that it touches.
 
     >>> shard_work(2, 2, 2)  # half local with one visit, half on two shards with two visits each
@@ -55,7 +57,7 @@ def shard_work(shards: Count, accounts: Count, visits: Count) -> Count:
 
 
 @formula(service_rate="mu", shards="k", accounts="m", visits="v")
-def sharded_throughput(service_rate: PositiveRate, shards: Count, accounts: Count, visits: Count) -> Rate:
+def sharded_throughput(service_rate: PositiveRate, shards: Size, accounts: Size, visits: Size) -> Rate:
     """Transactions per second of evenly loaded shards, each of which serves μ visits a second.
 
     >>> sharded_throughput(1000, 1, 2, 2), sharded_throughput(1000, 2, 2, 2)
@@ -84,7 +86,8 @@ def simulate_workload(
     >>> round(float(run.cross_share[0]), 2)  # theory: 0.75
     0.75
     """
-    checked("simulate_workload", "runs times transactions times accounts", runs * transactions * accounts, Places)
+    # the shards of each run are counted, and a run takes time
+    checked("simulate_workload", "runs times places", runs * max(transactions * accounts, shards, 100), Places)
     places = np.sort(rng.integers(shards, size=(runs, transactions, accounts)), axis=2)
     first = np.ones(places.shape, dtype=bool)  # whether an account is the first of its transaction on its shard
     first[:, :, 1:] = places[:, :, 1:] != places[:, :, :-1]
