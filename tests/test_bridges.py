@@ -17,7 +17,7 @@ from web3scale.crypto import example_key, public_key, sign, verify_signature
 from web3scale.errors import DomainError, Rejected
 from web3scale.layers import bridges
 from web3scale.layers.bridges import DEPOSIT, WITHDRAWAL, Attestation, Bridge, Crossing, Proof, sign_crossing
-from web3scale.layers.crossshard import ShardedLedger
+from web3scale.layers.crossshard import ShardedLedger, shard_of
 from web3scale.layers.ledger import FEES, Ledger, contract_account, sign_transfer
 from web3scale.message import digest
 
@@ -1142,6 +1142,24 @@ def test_a_table_of_the_binomial_distribution():
 def test_bad_input(call, message):
     with pytest.raises(DomainError, match=message):
         call()
+
+
+def test_a_payment_from_another_shard_to_a_contract_is_refused_on_all_of_them():
+    """The depositor could not own money of the sidechain, so the deposit must not lock any."""
+    side = next(
+        n for n in map("side {}".format, range(9)) if shard_of(contract_account("main", f"bridge to {n}"), 2) == 0
+    )
+    sharded = ShardedLedger("main", 2, {public_key(key): 100 for key in KEYS + USERS})
+    bridge = Bridge(sharded.shards[0].ledger, side, NAME[:4], faulty=1, finality_depth=0)
+    far = next(key for key in KEYS + USERS if sharded.home(public_key(key)) is sharded.shards[1])
+    near = next(key for key in KEYS + USERS if sharded.home(public_key(key)) is sharded.shards[0])
+    for key, payments in [(far, {bridge.escrow: 10}), (near, {bridge.escrow: 10, public_key(far): 1})]:
+        receipt = sharded.apply(sign_transfer(key, "main", payments, fee=0, nonce=1))
+        assert receipt.refusal.rule == "transfer: recipient must take transfers"
+        assert sharded.balance(public_key(key)) == 100
+    assert (bridge.locked, bridge.deposits, sharded.in_flight) == (0, {}, 0)
+    assert sharded.apply(sign_transfer(near, "main", {bridge.escrow: 10}, fee=0, nonce=1)).accepted
+    assert (bridge.locked, len(bridge.deposits)) == (10, 1)
 
 
 def test_decay_near_its_zero_is_right_to_its_stated_error():

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from web3scale.crypto import example_key, public_key
 from web3scale.errors import DomainError, Rejected
 from web3scale.layers.bridges import Bridge
-from web3scale.layers.ledger import Ledger, sign_transfer
+from web3scale.layers.ledger import Ledger, contract_account, sign_transfer
 from web3scale.layers.routes import Edge, Promise, PromiseContract, find_route
 from web3scale.message import Signed, signed
 
@@ -128,6 +128,21 @@ def test_who_cannot_be_paid_is_promised_nothing():
         with pytest.raises(Rejected, match="lock: payee must have an account here, and be no contract"):
             contract.lock(signed(promise(payee=payee), KEYS[0]))
     assert ledger.root == before
+
+
+def test_a_payee_that_became_a_contract_is_not_paid_and_the_payer_has_it_back():
+    ledger, contract = chain()
+    escrow = contract_account("main", "bridge to side")
+    ledger.open(escrow)  # anybody may, before there is a bridge
+    body = promise(payee=escrow)
+    contract.lock(signed(body, KEYS[0]))
+    Bridge(ledger, "side", [ALICE], faulty=0, finality_depth=0)
+    with pytest.raises(Rejected, match="promise: payee must not have become a contract"):
+        contract.claim(body, SECRET)
+    wait(ledger, body.expiry)
+    contract.refund(body)
+    assert ledger.balance(ALICE) == 10
+    assert ledger.balance(escrow) == 0
 
 
 def test_money_sent_to_the_contract_is_nobodys():

@@ -256,7 +256,7 @@ class Ledger:
     def _apply(self, order: Transfer) -> None:
         self._check_state(order)
         payments = dict(order.payments)
-        self._check_recipients(payments)
+        self._check_recipients(payments, self._closed)
         self._charge(order, payments)
 
     # For the rules of the chain itself: a stranger has no way to call these
@@ -272,11 +272,11 @@ class Ledger:
         if order.cost > balance:
             raise Rejected("transfer: balance must cover amounts and fee", balance=balance, cost=order.cost)
 
-    def _check_recipients(self, recipients: Iterable[bytes]) -> None:
-        """Check that all `recipients` may be paid by a transfer."""
+    def _check_recipients(self, recipients: Iterable[bytes], closed: set[bytes]) -> None:
+        """Check that all `recipients` have accounts here, and none is `closed` to such a transfer."""
         for recipient in recipients:
             self._at(recipient)
-            if recipient in self._closed:
+            if recipient in closed:
                 raise Rejected("transfer: recipient must take transfers", recipient=recipient)
 
     def _charge(self, order: Transfer, payments: Mapping[bytes, int]) -> None:

@@ -82,6 +82,7 @@ class PromiseContract:
 
     def _pay(self, promise: Promise, account: bytes) -> None:
         require(self._waiting.get(digest(promise), False), "promise: its money must be held", amount=promise.amount)
+        require(account not in self.ledger._contracts, "promise: payee must not have become a contract", payee=account)
         self.ledger._move(self.account, account, promise.amount)
         self._waiting[digest(promise)] = False
 
