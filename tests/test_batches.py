@@ -227,3 +227,9 @@ def test_what_are_no_bytes_is_no_batch_and_no_blob(thing):
 def test_bad_input(call, message):
     with pytest.raises(DomainError, match=message):
         call()
+
+
+def test_a_list_of_accounts_names_each_once():
+    """With two indices for one account a batch would have two forms."""
+    with pytest.raises(DomainError, match="decode_batch: accounts must be all different"):
+        batches.decode_batch(b"\0\1\1\1\0\1\2\5", [b"fees", b"a", b"a"], "rollup")

@@ -269,7 +269,7 @@ def test_every_field_is_signed():
 
 def test_the_digest_of_a_transfer_is_its_own():
     fields = encode("main", A, 1, 2, B, 3, 4, 5)  # one payment, a pair
-    assert digest(Transfer("main", A, ((B, 3),), 4, 5)) == tagged_hash("web3scale/Transfer", fields)
+    assert digest(Transfer("main", A, ((B, 3),), 4, 5)) == tagged_hash("web3scale.layers.ledger.Transfer", fields)
     by_hand = sign(KEYS[0], digest(pay().body))
     assert fresh().apply(Signed(pay().body, (by_hand,))).accepted
 

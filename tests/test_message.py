@@ -133,7 +133,7 @@ def test_the_border_between_two_lists_is_part_of_the_digest():
 
 def test_a_digest_by_hand():
     # the tag names the kind; a list is preceded by its length (BIP 340, and `encode` of Primer B)
-    assert digest(PAID) == tagged_hash("web3scale/Payment", encode(ALICE, 5, 2, 1, 2, ""))
+    assert digest(PAID) == tagged_hash(f"{__name__}.Payment", encode(ALICE, 5, 2, 1, 2, ""))
 
 
 @pytest.mark.parametrize(
@@ -234,3 +234,22 @@ def test_signatures_are_a_tuple_of_bytes(bad):
 def test_only_keys_sign(bad):
     with pytest.raises(DomainError, match=r"^sign: key must be "):
         signed(PAID, bad)
+
+
+def kind_of(module):
+    """A kind of message called Payment, as somebody else's module may have one."""
+
+    class Payment:
+        author: bytes
+        number: int
+
+    Payment.__module__ = module
+    return message(Payment)
+
+
+def test_a_name_alone_does_not_make_a_kind():
+    """A signature on somebody else's message of the same class name and fields must be worth nothing here."""
+    ours, theirs = kind_of("bank"), kind_of("forum")
+    assert digest(ours(b"a", 1)) != digest(theirs(b"a", 1))
+    whole = signed(theirs(b"a", 1), KEYS[0])
+    assert not Signed(ours(b"a", 1), whole.signatures).holds(ours, [ALICE])

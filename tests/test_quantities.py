@@ -366,3 +366,25 @@ def test_a_message_shows_the_value_as_errors_do(kind):
     with pytest.raises(DomainError) as error:
         checked("here", "it", b"12345", kind)
     assert str(error.value).endswith(f", got {shown(b'12345')}")
+
+
+class TwoFaced(float):
+    """A float that compares as one number and is another."""
+
+    def __float__(self):
+        return -1.0
+
+
+class Flatterer(float):
+    """A float that is in every range."""
+
+    def __ge__(self, other):
+        return True
+
+    __le__ = __gt__ = __lt__ = __ge__
+
+
+@pytest.mark.parametrize("liar", [TwoFaced(2.0), Flatterer(-1.0)], ids=["two-faced", "flatterer"])
+def test_a_number_is_looked_at_once(liar):
+    with pytest.raises(DomainError):
+        checked("mm1_response", "service_rate", liar, PositiveRate)

@@ -1,7 +1,9 @@
 """Messages: what is signed, declared once as fields. Their check, their digest and their signatures follow from that.
 
 A *message* is a frozen record that cannot be made wrong: each field is exactly of its annotated type, and integers are
-natural numbers. So no rule of a protocol asks for types again. Messages of two kinds never share a digest (BIP 340).
+natural numbers. So no rule of a protocol asks for types again. A digest is of one kind of message, named by its module
+and class (BIP 340). It tells messages of a kind apart as long as each field is of one plain type: a field that may be a
+tuple or a number, or a message or bytes, may be written the same way twice.
 """
 
 from collections.abc import Sequence
@@ -53,7 +55,7 @@ def digest(message: Any) -> bytes:
     kind: Any = type(message)
     if not is_message(message, kind):
         raise DomainError(f"digest: message must be a message, got {shown(message)}")
-    return tagged_hash(f"web3scale/{kind.__name__}", encode(*_flatten(message.__dict__.values(), [])))
+    return tagged_hash(f"{kind.__module__}.{kind.__qualname__}", encode(*_flatten(message.__dict__.values(), [])))
 
 
 def is_message(value: Any, kind: Any) -> bool:

@@ -122,8 +122,8 @@ def checked(where: str, name: str, value: Any, kind: Any) -> Any:
     rule, alone = _rule(kind)
     with suppress(Exception):  # what a stranger's object raises when it is looked at says that it is none
         if isinstance(rule, Quantity):
-            if isinstance(value, float) and rule.holds(value):  # the common case, kept fast
-                return float(value)
+            if type(value) is float and rule.holds(value):  # the common case, kept fast; a subclass may say two things
+                return value
             number = _numbers(value)
             if (isinstance(number, float) or (number.size and not alone)) and np.all(rule.holds(number)):
                 return number

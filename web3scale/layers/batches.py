@@ -170,6 +170,8 @@ def decode_batch(data: bytes, accounts: Sequence[bytes], chain: str) -> tuple[Si
     Traceback (most recent call last):
     web3scale.errors.Rejected: batch: bytes must not end within a transfer, got size=2
     """
+    if len({*accounts}) < len(accounts):  # an account of two indices could be written in two ways
+        raise DomainError(f"decode_batch: accounts must be all different, got {shown(accounts)}")
     reader = _Reader(data)
     form = reader.take(1)[0]
     require(form in (0, 1), "batch: first byte must be 0 or 1", form=form)
