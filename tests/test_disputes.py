@@ -13,6 +13,7 @@ from web3scale import crypto, message
 from web3scale.crypto import MerkleTree, example_key, public_key
 from web3scale.errors import DomainError, Rejected
 from web3scale.layers import batches, disputes
+from web3scale.layers import ledger as ledgers
 from web3scale.layers.disputes import Witness, dispute, execute_step, replay
 from web3scale.layers.ledger import FEES, AccountProof, Ledger, account_leaf, sign_transfer, verify_account
 
@@ -640,6 +641,7 @@ def counted(monkeypatch):
     counting(crypto, "_leaf_hash", "hashes")
     counting(crypto, "_node_hash", "hashes")
     counting(message, "verify_signature", "signatures")
+    counting(ledgers, "verify_signature", "signatures")
     return count
 
 

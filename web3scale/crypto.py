@@ -8,11 +8,11 @@ Langley and Kasper (2013), RFC 6962; Laurie, Messeri and Stradling (2021), RFC 9
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
 from inspect import unwrap
 from struct import Struct
-from typing import Annotated
+from typing import Annotated, Any
 
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import CryptoError
@@ -25,34 +25,43 @@ EMPTY_ROOT = hashlib.sha256().digest()
 _HEADER = Struct(">cI").pack  # a field's kind and length
 
 
-def encode(*fields: int | str | bytes) -> bytes:
+def _none(field: Any) -> Iterable[Any]:
+    raise DomainError(f"encode: fields must be natural numbers, text or bytes, got {shown(field)}")
+
+
+def encode(*fields: Any, inside: Callable[[Any], Iterable[Any]] = _none) -> bytes:
     """Write `fields` as bytes so that no two different lists of fields give the same bytes.
 
     Each field is a natural number of any size, a text or bytes; it is written as its kind (one byte), its length (four
-    bytes) and its content. Anything else is a DomainError.
+    bytes) and its content. Of anything else, `inside` gives the fields; without it, that is a DomainError.
 
     >>> encode("ab", "c") == encode("a", "bc")
     False
     >>> encode(258).hex()
     '69000000020102'
     """
-    parts: list[bytes] = []
+    return b"".join(_written(fields, [], inside))
+
+
+def _written(fields: Iterable[Any], parts: list[bytes], inside: Callable[[Any], Iterable[Any]]) -> list[bytes]:
     for field in fields:
         if type(field) is bytes:
             parts += _HEADER(b"b", len(field)), field
         elif type(field) is int and field >= 0:
-            parts.append(_integer(field))
+            parts.append(_SMALL[field] if field < len(_SMALL) else _integer(field))
         elif type(field) is str:
             parts += _HEADER(b"s", len(content := _utf8(field))), content
         else:
-            raise DomainError(f"encode: fields must be natural numbers, text or bytes, got {shown(field)}")
-    return b"".join(parts)
+            _written(inside(field), parts, inside)
+    return parts
 
 
-@lru_cache(maxsize=4096)  # nonces, fees and counts come again and again
 def _integer(number: int) -> bytes:
     size = (number.bit_length() + 7) >> 3
     return _HEADER(b"i", size) + number.to_bytes(size, "big")
+
+
+_SMALL = [_integer(number) for number in range(1024)]  # nonces, fees and counts come again and again
 
 
 def _utf8(text: str) -> bytes:
@@ -200,8 +209,8 @@ class MerkleTree:
 
     def update(self, leaves: Mapping[int, bytes]) -> None:
         """Replace leaves by their index, many at once; where there is no such leaf, none is replaced."""
-        for index in leaves:
-            checked("MerkleTree", "index", index, Annotated[int, Whole(0, len(self) - 1)])
+        if leaves:
+            checked("MerkleTree", "index", max(leaves), Annotated[int, Whole(0, len(self) - 1)])
         for index, leaf in leaves.items():
             self._levels[0][index] = _leaf_hash(leaf)
         dirty = set(leaves)

@@ -8,6 +8,7 @@ tuple or a number, or a message or bytes, may be written the same way twice.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import repeat
 from typing import Any, Generic, TypeVar, dataclass_transform
 
@@ -55,7 +56,12 @@ def digest(message: Any) -> bytes:
     kind: Any = type(message)
     if not is_message(message, kind):
         raise DomainError(f"digest: message must be a message, got {shown(message)}")
-    return tagged_hash(f"{kind.__module__}.{kind.__qualname__}", encode(*_flatten(message.__dict__.values(), [])))
+    return tagged_hash(_tag(kind), encode(*message.__dict__.values(), inside=_inside))
+
+
+@cache
+def _tag(kind: Any) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def is_message(value: Any, kind: Any) -> bool:
@@ -64,20 +70,16 @@ def is_message(value: Any, kind: Any) -> bool:
     >>> is_message(object.__new__(Signed), Signed), is_message(0, int)
     (False, False)
     """
-    is_record = type(value) is kind and hasattr(kind, "__dataclass_fields__")
-    return is_record and [*value.__dict__] == [*kind.__dataclass_fields__]
+    return type(value) is kind and bool(names := _names(kind)) and tuple(value.__dict__) == names  # type: ignore[arg-type]
 
 
-def _flatten(values: Any, fields: list[Any]) -> list[Any]:
-    for value in values:
-        if type(value) in (int, str, bytes):
-            fields.append(value)
-        elif type(value) is tuple:
-            fields.append(len(value))
-            _flatten(value, fields)
-        else:
-            fields.append(digest(value))
-    return fields
+@cache
+def _names(kind: Any) -> tuple[str, ...]:
+    return tuple(getattr(kind, "__dataclass_fields__", ()))
+
+
+def _inside(value: Any) -> list[Any]:
+    return [len(value), *value] if type(value) is tuple else [digest(value)]
 
 
 @message

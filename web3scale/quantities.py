@@ -191,9 +191,9 @@ def fits(value: object, kind: Any) -> bool:
     >>> fits((1, b"x"), tuple[int, bytes]), fits((True, b"x"), tuple[int, bytes]), fits([1], Sequence[int])
     (True, False, True)
     """
-    origin, parts = get_origin(kind), get_args(kind)
-    if origin is None:
+    if type(kind) is type or (origin := get_origin(kind)) is None:
         return _is_a(value, kind)
+    parts = get_args(kind)
     if origin is Annotated:
         return fits(value, parts[0]) and all(rule.holds(value) for rule in parts[1:] if isinstance(rule, Whole))
     if origin in (Union, UnionType):

@@ -13,6 +13,7 @@ from pathlib import Path
 import nbformat
 import pytest
 from book import opening
+from playwright.sync_api import TimeoutError
 
 from .checks import refuse
 
@@ -61,6 +62,8 @@ FOLDED = """numbers => numbers.filter(number => {
 IDLE = """() => document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'
   && ![...document.querySelectorAll('.jp-InputPrompt')].some(e => e.textContent.includes('[*]'))"""
 
+STARTED = r"() => [...document.querySelectorAll('.jp-InputPrompt')].some(e => /\[(\*|\d+)\]/.test(e.textContent))"
+
 ERROR = "[data-mime-type='application/vnd.jupyter.stderr']"  # tracebacks, and warnings: there should be none
 
 FAULTY = [
@@ -84,6 +87,7 @@ def folder(tmp_path_factory):
     slider = opening()  # a chapter as far as its first slider: enough to see it compute
     for cell in slider.cells:
         cell.outputs = [o for o in cell.outputs if "image/png" in o.get("data", {})]
+        cell.execution_count = None  # what has a number has run
     nbformat.write(slider, root / "chapters" / "slider.ipynb")
     for plugin, values in SETTINGS.items():
         path = root / "settings" / f"{plugin}.jupyterlab-settings"
@@ -151,9 +155,13 @@ def solutions(notebook):
 
 
 def run_all(page):
-    page.wait_for_function(IDLE, timeout=180_000)  # else a kernel that still starts may miss the command
-    page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
-    page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
+    page.wait_for_function(IDLE, timeout=180_000)
+    for _ in range(5):  # a session that is still being connected loses the command without a word: say it again
+        page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
+        page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
+        with contextlib.suppress(TimeoutError):
+            return page.wait_for_function(STARTED, timeout=20_000)
+    pytest.fail("no cell runs", pytrace=False)
 
 
 @pytest.mark.parametrize("name", NOTEBOOKS)

@@ -11,12 +11,13 @@ for: its rules, and nothing else, move its money. Algorithm 3.1 of the book. Sou
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from nacl.signing import SigningKey
 
-from web3scale.crypto import MerkleTree, encode, public_key, tagged_hash, verify_inclusion
+from web3scale.crypto import MerkleTree, encode, public_key, tagged_hash, verify_inclusion, verify_signature
 from web3scale.errors import DomainError, Rejected, refusal_of, require, shown
-from web3scale.message import Signed, is_message, message, signed
+from web3scale.message import Signed, digest, is_message, message, signed
 from web3scale.quantities import checked, fits, validated
 
 FEES = bytes(32)  # the account that collects fees: no key signs for it, since libsodium refuses points of small order
@@ -35,7 +36,7 @@ class Transfer:
     @property
     def cost(self) -> int:
         """All amounts and the fee, in base units."""
-        return sum(amount for _, amount in self.payments) + self.fee
+        return sum([amount for _, amount in self.payments], self.fee)
 
 
 Order = Signed[Transfer]
@@ -52,8 +53,7 @@ def sign_transfer(key: SigningKey, chain: str, payments: Mapping[bytes, int], *,
     return signed(Transfer(chain, public_key(key), tuple(payments.items()), fee, nonce), key)
 
 
-@dataclass(frozen=True)
-class Receipt:
+class Receipt(NamedTuple):
     """What became of one transfer: `refusal` says why it was refused, and is None if it was accepted."""
 
     transfer: Signed[Transfer]
@@ -132,7 +132,7 @@ def check_form(transfer: Signed[Transfer], chain: str) -> None:
         raise Rejected("transfer: sender and recipient must differ", sender=order.sender)
     if 0 in paid.values():
         raise Rejected("transfer: amounts must be positive", amount=0)
-    if not transfer.holds(Transfer, [order.sender]):
+    if len(transfer.signatures) != 1 or not verify_signature(order.sender, digest(order), transfer.signatures[0]):
         raise Rejected("transfer: the sender must sign exactly this", sender=order.sender)
 
 
@@ -183,9 +183,10 @@ class Ledger:
         return self._names[index], self._balance[index], self._nonce[index]
 
     def _at(self, account: bytes) -> int:
-        if (index := self._index.get(account)) is None:
-            raise Rejected("ledger: account must be open", account=account)
-        return index
+        try:
+            return self._index[account]
+        except KeyError:
+            raise Rejected("ledger: account must be open", account=account) from None
 
     def __contains__(self, account: object) -> bool:
         return account in self._index
@@ -245,9 +246,10 @@ class Ledger:
         What are no signed transfers is a DomainError, and no block; nor is there one if `transfers` raise midway.
         """
         given = tuple(checked("Ledger.apply_block", "transfers", transfers, Iterable[Signed[Transfer]]))
-        formed = [(transfer, refusal_of(check_form, transfer, self.chain)) for transfer in given]
-        before = self.root
-        return self._append(before, [Receipt(t, refusal or refusal_of(self._apply, t.body)) for t, refusal in formed])
+        refusals = [refusal_of(check_form, transfer, self.chain) for transfer in given]
+        before, apply = self.root, self._apply
+        formed = zip(given, refusals, strict=True)
+        return self._append(before, [Receipt(t, refused or refusal_of(apply, t.body)) for t, refused in formed])
 
     def _append(self, before: bytes, receipts: Iterable[Receipt]) -> Block:
         self.blocks.append(Block(self.height + 1, before, self.root, tuple(receipts)))
