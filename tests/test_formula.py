@@ -205,7 +205,11 @@ def test_arguments_are_left_as_they_were():
 def test_shapes_that_do_not_broadcast():
     with pytest.raises(DomainError) as error:
         speedup([0.1, 0.2], [1, 2, 3])
-    assert str(error.value) == "speedup: shapes must broadcast, got parallel (2,), nodes (3,)"
+    rule = "speedup: shapes must broadcast, to 10000000 numbers at most"
+    assert str(error.value) == f"{rule}, got parallel (2,), nodes (3,)"
+    with pytest.raises(DomainError) as error:  # two small arrays, a result of 80 GB
+        speedup(np.full((10**5, 1), 0.5), np.full(10**5, 2.0))
+    assert str(error.value) == f"{rule}, got parallel (100000, 1), nodes (100000,)"
 
 
 # Refusals

@@ -10,7 +10,7 @@ results are ordinary functions on SciPy.
 
 from collections.abc import Callable
 from functools import cached_property, update_wrapper
-from math import inf, isfinite
+from math import inf, isfinite, prod
 from typing import Annotated, Any, Generic, get_args, get_type_hints
 
 import numpy as np
@@ -20,6 +20,8 @@ from sympy.printing.pretty.pretty_symbology import pretty_symbol
 
 from web3scale.errors import DomainError, shown
 from web3scale.quantities import ONE, P, Quantity, checked, plain_signature, unit_and_range, with_sections
+
+MOST_NUMBERS = 10**7  # of a result: two small arrays may broadcast to one that fills the memory
 
 
 class _Printer(LatexPrinter):  # type: ignore[misc]
@@ -101,6 +103,8 @@ class Formula(Generic[P]):
         scalar = all(isinstance(v, float) for v in values)
         with np.errstate(all="ignore"):
             try:
+                if not scalar and prod(np.broadcast_shapes(*map(np.shape, values))) > MOST_NUMBERS:
+                    raise ValueError
                 result = self.compiled(*values)
                 if not scalar:
                     result = np.broadcast_arrays(result, *values)[0].copy()
@@ -108,7 +112,8 @@ class Formula(Generic[P]):
                 result = inf
             except ValueError:
                 shapes = ", ".join(f"{n} {np.shape(v)}" for (n, *_), v in zip(self._checks, values, strict=True))
-                raise DomainError(f"{self.__name__}: shapes must broadcast, got {shapes}") from None
+                rule = f"shapes must broadcast, to {MOST_NUMBERS} numbers at most"
+                raise DomainError(f"{self.__name__}: {rule}, got {shapes}") from None
         if not (isfinite(result) if scalar else np.all(np.isfinite(result))):
             at = ", ".join(f"{n}={shown(v)}" for n, v in zip(self.symbols, given, strict=True))
             raise DomainError(f"{self.__name__}: no finite value at {at}")

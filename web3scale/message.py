@@ -59,9 +59,7 @@ def digest(message: Any) -> bytes:
     return tagged_hash(_tag(kind), encode(*message.__dict__.values(), inside=_inside))
 
 
-@cache
-def _tag(kind: Any) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
+_tag = cache(lambda kind: f"{kind.__module__}.{kind.__qualname__}")
 
 
 def is_message(value: Any, kind: Any) -> bool:
@@ -73,9 +71,7 @@ def is_message(value: Any, kind: Any) -> bool:
     return type(value) is kind and bool(names := _names(kind)) and tuple(value.__dict__) == names  # type: ignore[arg-type]
 
 
-@cache
-def _names(kind: Any) -> tuple[str, ...]:
-    return tuple(getattr(kind, "__dataclass_fields__", ()))
+_names = cache(lambda kind: tuple(getattr(kind, "__dataclass_fields__", ())))
 
 
 def _inside(value: Any) -> list[Any]:

@@ -183,10 +183,9 @@ class Ledger:
         return self._names[index], self._balance[index], self._nonce[index]
 
     def _at(self, account: bytes) -> int:
-        try:
-            return self._index[account]
-        except KeyError:
-            raise Rejected("ledger: account must be open", account=account) from None
+        if (index := self._index.get(account)) is None:
+            raise Rejected("ledger: account must be open", account=account)
+        return index
 
     def __contains__(self, account: object) -> bool:
         return account in self._index
