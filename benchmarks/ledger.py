@@ -1,10 +1,8 @@
 """Signed transfers per second of the ledger on one core, beside bare signature checks by libsodium.
 
-Both are the best of three by processor time, taken in turn: what others do on the machine does not count. Python's
-collector of cyclic garbage rests meanwhile, as it does in `timeit`; with it, the ledger takes about 1.5 µs longer.
+Both are the best of three by processor time, taken in turn: what others do on the machine does not count.
 """
 
-import gc
 import random
 import time
 
@@ -52,10 +50,7 @@ if __name__ == "__main__":
     for size in (10**3, 10**4, 10**5):
         names = [public_key(key) for key in keys] + [number.to_bytes(32, "big") for number in range(1, size - 999)]
         transfers = orders(keys, names)
-        gc.collect()
-        gc.disable()
         runs = [(ledger_seconds(names, transfers), libsodium_seconds(transfers)) for _ in range(3)]
-        gc.enable()
         whole, bare = (min(seconds) / TRANSFERS for seconds in zip(*runs, strict=True))
         print(
             f"{size:7} accounts: {1 / whole:6.0f} transfers/s; libsodium alone {1 / bare:6.0f}/s; "

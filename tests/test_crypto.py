@@ -345,6 +345,18 @@ def test_no_two_lists_of_fields_have_the_same_bytes(one, other):
     assert (crypto.encode(*one) == crypto.encode(*other)) == same
 
 
+@pytest.mark.parametrize(
+    "numbers", [range(2100), [2**k + d for k in range(8, 300) for d in (-1, 0, 1)]], ids=["small", "large"]
+)
+def test_a_number_is_its_size_and_its_bytes(numbers):
+    """Neighbours too: two random lists, as above, are seldom near enough to each other to be confused."""
+    for number in numbers:
+        written = crypto.encode(number)
+        assert written[:1] == b"i"
+        assert int.from_bytes(written[1:5], "big") == len(written) - 5
+        assert int.from_bytes(written[5:], "big") == number
+
+
 def test_concatenation_without_lengths_would_not_do():
     assert b"ab" + b"c" == b"a" + b"bc"
     assert len({crypto.encode(b"ab", b"c"), crypto.encode(b"a", b"bc"), crypto.encode("ab", "c")}) == 3

@@ -151,6 +151,14 @@ def test_a_message_changed_behind_its_back_has_no_digest():
         digest(forced)
 
 
+def test_a_message_with_one_more_field_is_none():
+    """It would be signed for as if the field were not there, or as a message with another border."""
+    more = Payment(ALICE, 5, (1, 2))
+    object.__setattr__(more, "extra", 1)
+    with pytest.raises(DomainError, match=r"^digest: message must be a message, got "):
+        digest(more)
+
+
 # Signatures
 
 

@@ -3,6 +3,7 @@
 import itertools
 from fractions import Fraction
 
+import mpmath
 import numpy as np
 import pytest
 import sympy as sp
@@ -38,6 +39,20 @@ def test_the_digits_that_the_formulas_promise(k, m):
             sharding.shards_touched(k, m)
     else:
         assert abs(Fraction(sharding.shards_touched(k, m)) / touched - 1) <= Fraction(k + 3, 10**16)
+
+
+def test_the_digits_left_of_any_accounts_and_visits():
+    """Rounding 1 - 1/k and its power cost k 10^-16 each; of the work at the ends of both, four digits are left."""
+    draw, worst = np.random.default_rng(3), 0.0
+    with mpmath.workdps(50):
+        for _ in range(4000):
+            k, v = 10 ** draw.uniform(0, 6, size=2)
+            m = 1 + 10 ** draw.uniform(-12, 5.9)
+            shards, accounts = mpmath.mpf(k), mpmath.mpf(m)
+            touched, local = shards * (1 - (1 - 1 / shards) ** accounts), shards ** (1 - accounts)
+            assert abs(sharding.shards_touched(k, m) / touched - 1) <= (2 * k + 3) * 1e-16
+            worst = max(worst, abs(sharding.shard_work(k, m, v) / (local + v * (touched - local)) - 1))
+    assert 1e-9 < worst < 1e-4  # the first says that the points lie where digits are lost
 
 
 def test_each_shard_added_brings_one_part_in_v_m():

@@ -33,7 +33,8 @@ def encode(*fields: Any, inside: Callable[[Any], Iterable[Any]] = _none) -> byte
     """Write `fields` as bytes so that no two different lists of fields give the same bytes.
 
     Each field is a natural number of any size, a text or bytes; it is written as its kind (one byte), its length (four
-    bytes) and its content. Of anything else, `inside` gives the fields; without it, that is a DomainError.
+    bytes) and its content. Anything else is a DomainError, unless `inside` gives fields to write in its place: then it
+    is for the caller to see that no two things give the same ones.
 
     >>> encode("ab", "c") == encode("a", "bc")
     False

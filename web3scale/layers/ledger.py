@@ -132,6 +132,7 @@ def check_form(transfer: Signed[Transfer], chain: str) -> None:
         raise Rejected("transfer: sender and recipient must differ", sender=order.sender)
     if 0 in paid.values():
         raise Rejected("transfer: amounts must be positive", amount=0)
+    # what `Signed.holds` says for one signer, a microsecond sooner: this is done for every transfer
     if len(transfer.signatures) != 1 or not verify_signature(order.sender, digest(order), transfer.signatures[0]):
         raise Rejected("transfer: the sender must sign exactly this", sender=order.sender)
 

@@ -37,7 +37,7 @@ def cross_shard_share(shards: Count, accounts: Count) -> Share:
 def shards_touched(shards: Size, accounts: Size) -> Count:
     """Mean number of distinct shards that a transaction touches, if accounts are spread evenly at random.
 
-    A small difference times k: exact to k·10⁻¹⁶ of its value, nine digits for a million shards.
+    A small difference times k: exact to 2k·10⁻¹⁶ of its value, nine digits for a million shards.
 
     >>> shards_touched(2, 2)
     1.5
