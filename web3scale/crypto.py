@@ -7,9 +7,9 @@ The cryptography is libsodium's (by PyNaCl) and hashlib's. Sources: Josefsson an
 Langley and Kasper (2013), RFC 6962; Laurie, Messeri and Stradling (2021), RFC 9162; BIP 340, tagged hashes.
 """
 
-import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import lru_cache
+from hashlib import sha256
 from inspect import unwrap
 from struct import Struct
 from typing import Annotated, Any
@@ -21,7 +21,7 @@ from nacl.signing import SigningKey
 from web3scale.errors import DomainError, shown
 from web3scale.quantities import Whole, checked, fits, validated
 
-EMPTY_ROOT = hashlib.sha256().digest()
+EMPTY_ROOT = sha256().digest()
 _HEADER = Struct(">cI").pack  # a field's kind and length
 
 
@@ -72,9 +72,7 @@ def _utf8(text: str) -> bytes:
         raise DomainError(f"encode: text must have an encoding, got {shown(text)}") from None
 
 
-@lru_cache(maxsize=256)
-def _tagged(tag: str) -> "hashlib._Hash":
-    return hashlib.sha256(hashlib.sha256(_utf8(tag)).digest() * 2)
+_tagged = lru_cache(maxsize=256)(lambda tag: sha256(sha256(_utf8(tag)).digest() * 2))
 
 
 def tagged_hash(tag: str, message: bytes) -> bytes:
@@ -85,7 +83,7 @@ def tagged_hash(tag: str, message: bytes) -> bytes:
     >>> tagged_hash("transfer", b"x") == tagged_hash("channel", b"x")
     False
     """
-    if not (isinstance(tag, str) and isinstance(message, bytes)):
+    if type(tag) is not str or type(message) is not bytes:
         raise DomainError(f"tagged_hash: tag must be text and message bytes, got {shown(tag)}, {shown(message)}")
     state = _tagged(tag).copy()
     state.update(message)
@@ -152,7 +150,7 @@ def leaf_hash(data: bytes) -> bytes:
     >>> leaf_hash(b"").hex()[:8]
     '6e340b9c'
     """
-    return hashlib.sha256(b"\x00" + data).digest()
+    return sha256(b"\x00" + data).digest()
 
 
 @validated
@@ -162,7 +160,7 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     >>> node_hash(leaf_hash(b""), leaf_hash(b"\x00")).hex()[:8]
     'fac54203'
     """
-    return hashlib.sha256(b"\x01" + left + right).digest()
+    return sha256(b"\x01" + left + right).digest()
 
 
 _leaf_hash, _node_hash = unwrap(leaf_hash), unwrap(node_hash)  # for a tree, which has checked its bytes already
@@ -218,8 +216,8 @@ class MerkleTree:
         for below, level in zip(self._levels, self._levels[1:], strict=False):
             dirty, last = {index >> 1 for index in dirty}, len(below) - 1
             for index in dirty:
-                left = 2 * index
-                level[index] = _node_hash(below[left], below[left + 1]) if left < last else below[left]
+                at = 2 * index  # below: `_node_hash` written out, as this is done for every account that changes
+                level[index] = sha256(b"\x01" + below[at] + below[at + 1]).digest() if at < last else below[at]
 
     def inclusion_proof(self, index: int) -> tuple[bytes, ...]:
         """Return the digests that lead from one leaf to the root, for `verify_inclusion`."""

@@ -54,12 +54,16 @@ def digest(message: Any) -> bytes:
     web3scale.errors.DomainError: digest: message must be a message, got 'x'
     """
     kind: Any = type(message)
-    if not is_message(message, kind):
+    tag, names = _declared(kind)
+    if not names or tuple(fields := message.__dict__) != names:
         raise DomainError(f"digest: message must be a message, got {shown(message)}")
-    return tagged_hash(_tag(kind), encode(*message.__dict__.values(), inside=_inside))
+    return tagged_hash(tag, encode(*fields.values(), inside=_inside))
 
 
-_tag = cache(lambda kind: f"{kind.__module__}.{kind.__qualname__}")
+@cache
+def _declared(kind: Any) -> tuple[str, tuple[str, ...]]:
+    """The name of a kind of message, and those of its fields: of what is no message, none."""
+    return f"{kind.__module__}.{kind.__qualname__}", tuple(getattr(kind, "__dataclass_fields__", ()))
 
 
 def is_message(value: Any, kind: Any) -> bool:
@@ -68,10 +72,7 @@ def is_message(value: Any, kind: Any) -> bool:
     >>> is_message(object.__new__(Signed), Signed), is_message(0, int)
     (False, False)
     """
-    return type(value) is kind and bool(names := _names(kind)) and tuple(value.__dict__) == names  # type: ignore[arg-type]
-
-
-_names = cache(lambda kind: tuple(getattr(kind, "__dataclass_fields__", ())))
+    return type(value) is kind and bool(names := _declared(kind)[1]) and tuple(value.__dict__) == names  # type: ignore[arg-type]
 
 
 def _inside(value: Any) -> list[Any]:

@@ -69,14 +69,14 @@ class Shard:
         self._fence(epoch, visits=1)
         check_form(transfer, self.ledger.chain)
         self.ledger._check_state(transfer.body)
-        self.ledger._check_recipients(payments, self.ledger._contracts)
+        self.ledger._check_recipients(payments.items(), self.ledger._contracts)
         self.ledger._held.add(transfer.body.sender)  # nothing else on the chain spends from it meanwhile
         self.locked[transfer] = epoch
 
     def _prepare(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Promise to pay the recipients kept here: phase one elsewhere."""
         self._fence(epoch, visits=1)
-        self.ledger._check_recipients(payments, self.ledger._contracts)
+        self.ledger._check_recipients(payments.items(), self.ledger._contracts)
         self.prepared[transfer] = payments
 
     def _decide(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
@@ -87,7 +87,7 @@ class Shard:
         self.ledger._held.remove(order.sender)
         elsewhere = order.cost - order.fee - sum(payments.values())
         before = self.ledger.root
-        self.ledger._charge(order, {**payments, self.clearing: elsewhere})
+        self.ledger._charge(order, [*payments.items(), (self.clearing, elsewhere)])
         self.ledger._append(before, [Receipt(transfer, None)])  # a block of its own: whoever reads the chain sees it
         self.decided[transfer] = self.locked.pop(transfer)
 

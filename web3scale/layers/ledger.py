@@ -146,6 +146,13 @@ def contract_account(chain: str, name: str) -> bytes:
     return tagged_hash("web3scale/contract", encode(chain, name))
 
 
+class _Places(dict[bytes, int]):
+    """Where each account's balance and nonce are."""
+
+    def __missing__(self, account: bytes) -> int:
+        raise Rejected("ledger: account must be open", account=account)
+
+
 @validated
 class Ledger:
     """Accounts of one `chain`, with their opening `balances` in base units and the `nonces` of their last transfers.
@@ -171,7 +178,7 @@ class Ledger:
         self._names = list(opening)
         self._balance = list(opening.values())
         self._nonce = [(nonces or {}).get(account, 0) for account in opening]
-        self._index = {account: i for i, account in enumerate(opening)}
+        self._index = _Places({account: i for i, account in enumerate(opening)})
         self._held: set[bytes] = set()  # accounts that spend nothing until what they wait for is decided
         self._closed: set[bytes] = set()  # accounts of contracts that no transfer may pay
         self._contracts: set[bytes] = set()
@@ -182,11 +189,6 @@ class Ledger:
 
     def _state(self, index: int) -> tuple[bytes, int, int]:
         return self._names[index], self._balance[index], self._nonce[index]
-
-    def _at(self, account: bytes) -> int:
-        if (index := self._index.get(account)) is None:
-            raise Rejected("ledger: account must be open", account=account)
-        return index
 
     def __contains__(self, account: object) -> bool:
         return account in self._index
@@ -201,11 +203,11 @@ class Ledger:
 
     def balance(self, account: bytes) -> int:
         """What an account holds, base units."""
-        return self._balance[self._at(account)]
+        return self._balance[self._index[account]]
 
     def nonce(self, account: bytes) -> int:
         """The number of an account's last transfer."""
-        return self._nonce[self._at(account)]
+        return self._nonce[self._index[account]]
 
     @property
     def total(self) -> int:
@@ -216,13 +218,14 @@ class Ledger:
     def root(self) -> bytes:
         """The state root: the tree is brought up to date for the accounts that changed since it was last asked for."""
         if self._dirty:
-            self._tree.update({i: account_leaf(*self._state(i)) for i in self._dirty})
+            names, balance, nonce = self._names, self._balance, self._nonce  # below: an `account_leaf` of each
+            self._tree.update({i: encode(names[i], balance[i], nonce[i]) for i in self._dirty})
             self._dirty.clear()
         return self._tree.root
 
     def prove(self, account: bytes) -> AccountProof:
         """Show what an account holds under the present root."""
-        index = self._at(account)
+        index = self._index[account]
         self.root  # noqa: B018  brings the tree up to date
         return AccountProof(*self._state(index), index, len(self), self._tree.inclusion_proof(index))
 
@@ -257,15 +260,14 @@ class Ledger:
 
     def _apply(self, order: Transfer) -> None:
         self._check_state(order)
-        payments = dict(order.payments)
-        self._check_recipients(payments, self._closed)
-        self._charge(order, payments)
+        self._check_recipients(order.payments, self._closed)
+        self._charge(order, order.payments)
 
     # For the rules of the chain itself: a stranger has no way to call these
 
     def _check_state(self, order: Transfer) -> None:
         """Check a transfer against the sender's account."""
-        index = self._at(order.sender)
+        index = self._index[order.sender]
         due, balance = self._nonce[index] + 1, self._balance[index]
         if order.sender in self._held:
             raise Rejected("transfer: sender must have no other transfer under way", sender=order.sender)
@@ -274,30 +276,30 @@ class Ledger:
         if order.cost > balance:
             raise Rejected("transfer: balance must cover amounts and fee", balance=balance, cost=order.cost)
 
-    def _check_recipients(self, recipients: Iterable[bytes], closed: set[bytes]) -> None:
-        """Check that all `recipients` have accounts here, and none is `closed` to such a transfer."""
-        for recipient in recipients:
-            self._at(recipient)
+    def _check_recipients(self, payments: Iterable[tuple[bytes, int]], closed: set[bytes]) -> None:
+        """Check that all who are paid have accounts here, and none is `closed` to such a transfer."""
+        for recipient, _ in payments:
+            self._index[recipient]  # refuses one that is not open
             if recipient in closed:
                 raise Rejected("transfer: recipient must take transfers", recipient=recipient)
 
-    def _charge(self, order: Transfer, payments: Mapping[bytes, int]) -> None:
+    def _charge(self, order: Transfer, payments: Iterable[tuple[bytes, int]]) -> None:
         """Carry out a transfer that was checked: the nonce, the fee, and the payments."""
         self._nonce[self._index[order.sender]] += 1
         self._move(order.sender, FEES, order.fee)
-        for recipient, amount in payments.items():
+        for recipient, amount in payments:
             self._move(order.sender, recipient, amount)
 
     def _move(self, source: bytes, target: bytes, amount: int) -> None:
         """Move money: the one place where balances change."""
-        start, end = self._at(source), self._at(target)
+        start, end = self._index[source], self._index[target]
         if source in self._held:
             raise Rejected("ledger: what is held for one transfer must not be spent by another", account=source)
         if self._balance[start] < amount:
             raise Rejected("ledger: balance must cover the amount", balance=self._balance[start], amount=amount)
         self._balance[start] -= amount
         self._balance[end] += amount
-        self._dirty.update((start, end))
+        self._dirty |= {start, end}
 
     def _contract(self, name: str) -> bytes:
         """Give out the account of a contract, once: two contracts with one account would pay twice for one promise."""
