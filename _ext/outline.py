@@ -12,7 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 CORE = 0  # the number of what is no chapter's
-DRAWS = {"matplotlib", "ipywidgets"}  # a module that imports one of these is for pages only
+DRAWS = {"drawsvg", "matplotlib", "ipywidgets"}  # a module that imports one of these is for pages only
 
 
 # Pages

@@ -9,7 +9,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
-import drawsvg as svg
+import drawsvg as svg  # type: ignore[import-untyped]
 
 from web3scale.errors import DomainError, shown
 
