@@ -41,7 +41,7 @@ def modules_of(chapter):
 def test_the_package_was_found():
     assert WORDS[1] == "foundations"
     assert {"web3scale", "web3scale.errors", "web3scale.formula"} <= set(SOURCES)
-    assert {"web3scale.figures", "web3scale.widgets"} == FOR_PAGES
+    assert {"web3scale.figures", "web3scale.pictures", "web3scale.widgets"} == FOR_PAGES
     assert all(modules_of(chapter) for chapter in [outline.CORE, *WORDS])
 
 

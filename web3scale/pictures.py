@@ -7,17 +7,22 @@ that: letters are as large as the page's own. The drawing is done by drawsvg.
 
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import Annotated, Any
 
 import drawsvg as svg  # type: ignore[import-untyped]
 
 from web3scale.errors import DomainError, shown
+from web3scale.quantities import Number, One, Quantity, validated
 
 TONES = {"plain": "currentColor", "accent": "#2b83c6", "good": "#009E73", "bad": "#D55E00"}
 LETTER = 12  # height of a letter, in units
-Point = tuple[float, float]
+PAGE = "var(--pst-color-background, var(--jp-layout-color0, white))"  # of the book, of JupyterLab
+Place = One[Annotated[Number, Quantity("1", low=-10_000, high=10_000)]]  # in units
+Size = One[Annotated[Number, Quantity("1", high=10_000, open="low")]]
+Point = tuple[Place, Place]
 
 
+@validated
 class Picture:
     """An empty picture, 360 units wide; `alt` says in a sentence what one sees. Its last line in a cell shows it.
 
@@ -32,29 +37,29 @@ class Picture:
     Two blocks, the second points to the first.
     """
 
-    def __init__(self, alt: str, height: float, width: float = 360) -> None:
-        if not (isinstance(alt, str) and len(alt) > 20):
+    def __init__(self, alt: str, height: Size, width: Size = 360) -> None:
+        if len(alt) <= 20:
             raise DomainError(f"Picture: alt must say in a sentence what one sees, got {shown(alt)}")
-        if not (0 < height < 10_000 and 0 < width < 10_000):
-            raise DomainError(f"Picture: height and width must be in (0, 10000), got {height!r}, {width!r}")
         style = f"display:block;width:100%;max-width:{1.5 * width:g}px;height:auto;margin:auto"
         self.alt = alt
         self._drawing = svg.Drawing(width, height, role="img", aria_label=alt, style=style)
 
     def box(
-        self, x: float, y: float, text: str = "", *, width: float = 80, height: float = 34, tone: str = "plain"
+        self, x: Place, y: Place, text: str = "", *, width: Size = 80, height: Size = 34, tone: str = "plain"
     ) -> None:
         """Draw a box around (x, y) with a text in it."""
         tint = 0.06 if tone == "plain" else 0.2
         corner = x - width / 2, y - height / 2
+        self._add(svg.Rectangle(*corner, width, height, rx=4, style=f"fill:{PAGE}"))  # hides what lies below
         self._add(svg.Rectangle(*corner, width, height, rx=4, **_stroke(tone), fill=TONES[tone], fill_opacity=tint))
         self.label(x, y, text)
 
-    def label(self, x: float, y: float, text: str, *, anchor: str = "middle", bold: bool = False) -> None:
+    def label(self, x: Place, y: Place, text: str, *, anchor: str = "middle", bold: bool = False) -> None:
         """Write a text around (x, y), or from there on (anchor "start"), or up to there ("end")."""
         lines = text.split("\n")
         top = y + LETTER * (0.35 - 0.6 * (len(lines) - 1))
         options = {"font_weight": "bold"} if bold else {}
+        options["style"] = f"paint-order:stroke;stroke:{PAGE};stroke-width:3px"  # a rim, so that no line runs into it
         for number, line in enumerate(lines):
             at = top + 1.2 * LETTER * number
             self._add(svg.Text(line, LETTER, x, at, text_anchor=anchor, fill="currentColor", **options))
@@ -95,6 +100,7 @@ def _stroke(tone: str) -> dict[str, object]:
     return {"stroke": TONES[tone], "stroke_width": 1.3}
 
 
+@validated
 def swimlanes(alt: str, actors: Sequence[str], steps: Sequence[tuple[str, ...]]) -> Picture:
     """Draw who sends what to whom, from top to bottom: a lane for each of `actors`, a row for each of `steps`.
 
@@ -116,6 +122,10 @@ def swimlanes(alt: str, actors: Sequence[str], steps: Sequence[tuple[str, ...]])
     y = 32.0
     for (kind, *names, text), height in zip(steps, heights, strict=True):
         y += height
+        if _NAMES.get(kind) is None:
+            raise DomainError(f"swimlanes: a step must begin with send, lose, do, good, bad or line, got {shown(kind)}")
+        if len(names) != _NAMES[kind]:
+            raise DomainError(f"swimlanes: a step must have {_NAMES[kind]} actors after {kind}, got {len(names)}")
         if unknown := {*names} - {*lane}:
             raise DomainError(f"swimlanes: steps must name one of the actors, got {shown(min(unknown))}")
         middle = y - height / 2 + 4
@@ -129,8 +139,10 @@ def swimlanes(alt: str, actors: Sequence[str], steps: Sequence[tuple[str, ...]])
             picture.label(4, y - 0.6 * LETTER * (1 + text.count("\n")), text, anchor="start", bold=True)
         else:
             width = 8 + 0.58 * LETTER * max(map(len, text.split("\n")))
-            picture.box(lane[names[0]], middle, text, width=width, height=height - 6, tone=_DEEDS[kind])
+            picture.box(
+                lane[names[0]], middle, text, width=width, height=height - 6, tone="plain" if kind == "do" else kind
+            )
     return picture
 
 
-_DEEDS = {"do": "plain", "good": "good", "bad": "bad"}
+_NAMES = {"send": 2, "lose": 2, "do": 1, "good": 1, "bad": 1, "line": 0}  # how many actors each step names
