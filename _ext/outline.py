@@ -12,6 +12,7 @@ import yaml
 
 ROOT = Path(__file__).parent.parent
 CORE = 0  # the number of what is no chapter's
+STORY = "web3scale.meridian"
 DRAWS = {"drawsvg", "matplotlib", "ipywidgets"}  # a module that imports one of these is for pages only
 
 
@@ -106,9 +107,10 @@ def module_of(target, files):
 
 
 def for_pages(root=ROOT):
-    """Modules that draw: chapters import them, the package never does."""
+    """Modules that draw, and the story whose cards use every chapter: pages import them, the package never does."""
     texts = {name: path.read_text("utf-8") for name, path in sources(root).items()}
-    return {name for name, text in texts.items() if DRAWS & {t.split(".")[0] for t in imported(text)}}
+    draws = {name for name, text in texts.items() if DRAWS & {t.split(".")[0] for t in imported(text)}}
+    return draws | ({STORY} & set(texts))
 
 
 # The API reference: a page a module, written by api_pages.py when the book is built

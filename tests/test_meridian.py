@@ -1,0 +1,55 @@
+"""The running chain: its cards follow from the formulas of the chapters, and from one another."""
+
+import pytest
+
+from web3scale import limits, meridian
+from web3scale.errors import DomainError
+from web3scale.foundations.laws import amdahl_limit
+from web3scale.meridian import card
+
+
+@pytest.fixture(autouse=True)
+def fresh():
+    """Compute each card anew."""
+    card.cache_clear()
+    yield
+    card.cache_clear()
+
+
+def test_the_share_of_work_gives_the_gain():
+    assert amdahl_limit(card(1)["work that nodes must share (Amdahl)"]) == pytest.approx(card(1)["times faster"])
+
+
+def test_the_block_bears_the_adversary_that_it_should():
+    delay = card(2)["block that bears 45 %"] * 79 / 540_000
+    assert limits.tolerated_adversary(1 / meridian.INTERVAL, delay) == pytest.approx(0.45)
+
+
+def test_a_change_in_chapter_2_travels_to_chapter_3(monkeypatch):
+    before = card(3)["in a rollup with validity proofs"]
+    card.cache_clear()
+    monkeypatch.setattr(meridian, "RISK", 0.40)
+    assert card(3)["in a rollup with validity proofs"] > 1.5 * before
+
+
+def test_a_sentence_says_the_numbers_of_its_card():
+    assert f"{card(1)['times faster']:,.0f}" == "1,500"
+    assert "1,500" in card(1).decided
+    assert round(meridian.GOAL / card(2)["transfers at most, for any block"]) == 366
+    assert "366" in card(2).binds
+    assert card(2)["disk for it, after a year"] < meridian.BUDGET
+
+
+@pytest.mark.parametrize("chapter", [1, 2, 3])
+def test_a_card_shows_all_its_numbers_as_text_and_as_a_table(chapter):
+    shown, table = repr(card(chapter)), card(chapter)._repr_markdown_()
+    for words in card(chapter).found:
+        assert f"\n{words}: " in shown
+        assert f"\n| {words} | " in table
+
+
+@pytest.mark.parametrize("chapter", [0, 4, True, "1", None])
+def test_there_is_a_card_for_each_written_chapter(chapter):
+    assert card(1)
+    with pytest.raises(DomainError, match=r"chapter must be one of 1 \.\.\. 3"):
+        card(chapter)
