@@ -16,7 +16,7 @@ from web3scale.quantities import Number, One, Quantity, validated
 
 TONES = {"plain": "currentColor", "accent": "#2b83c6", "good": "#009E73", "bad": "#D55E00"}
 LETTER = 12  # height of a letter, in units
-PAGE = "var(--pst-color-background, var(--jp-layout-color0, white))"  # of the book, of JupyterLab
+PAGE = "var(--pst-color-background, var(--jp-layout-color0, transparent))"  # of the book, of JupyterLab
 Place = One[Annotated[Number, Quantity("1", low=-10_000, high=10_000)]]  # in units
 Size = One[Annotated[Number, Quantity("1", high=10_000, open="low")]]
 Point = tuple[Place, Place]
