@@ -37,7 +37,7 @@ def test_a_tone_stands_out_in_both_themes(tone, page):
 def test_a_picture_is_said_aloud_and_grows_with_its_page():
     picture = Picture(ALT, height=50)
     (root,) = drawn(picture)["svg"]
-    assert (root.get("role"), root.get("aria-label"), root.get("viewBox")) == ("img", ALT, "0 0 360.0 50.0")
+    assert (root.get("role"), root.get("aria-label"), root.get("viewBox")) == ("img", ALT, "0 0 360 50.0")
     assert "width:100%" in root.get("style")
     assert repr(picture) == ALT
 
