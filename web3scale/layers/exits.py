@@ -200,7 +200,7 @@ class RollupContract:
         """Pay a user what the exit account holds under the last final root; after a stop, what the account holds."""
         theirs = {exit_account(self.chain, user)} | ({user} if self.stopped else set())
         mine = user in self.users and proof.account in theirs
-        require(mine, "withdraw: account must be the user's exit, or after a stop the user's own", user=user)
+        require(mine, "withdraw: account must be the user's exit, or own after a stop")
         self._check(proof)
         due = proof.balance - self._paid.get(proof.account, 0)
         require(due > 0, "withdraw: there must be something that is not paid yet", balance=proof.balance)
