@@ -90,8 +90,10 @@ class RollupContract:
     >>> contract.deposit(sign_transfer(alice, "main", {contract.account: 7}, fee=0, nonce=1), state.prove(user))
     >>> state = credited(state, user, 7)
     >>> leaving = sign_transfer(alice, "rollup", {exit_account("rollup", user): 4}, fee=0, nonce=1)
-    >>> trace = replay(state, [encode_record(leaving, contract.accounts)])
+    >>> trace = replay(state, [contract.force(leaving)])
     >>> contract.post(signed(Update(1, trace.claim), sequencer), trace.records, trace)
+    >>> contract.challenge(trace).winner
+    'proposer'
     >>> _ = state.apply(leaving), main.apply_block(), main.apply_block()
     >>> contract.settle()
     >>> contract.withdraw(user, state.prove(exit_account("rollup", user)))
