@@ -64,6 +64,15 @@ def test_search_finds_a_chapter_first(visit, address, word):
         refuse(found.faults)
 
 
+def test_a_picture_stands_on_the_page_itself_in_the_dark(visit, site):
+    with visit(f"{site.as_uri()}/", "chapters/c_chain") as found:
+        found.page.evaluate("document.documentElement.dataset.theme = 'dark'")
+        ground = "svg => getComputedStyle(svg.closest('.text_html')).backgroundColor"
+        pictures = found.page.locator(".cell_output svg[role=img]")
+        assert pictures.count() > 2
+        assert {picture.evaluate(ground) for picture in pictures.all()} == {"rgba(0, 0, 0, 0)"}
+
+
 # A page with one fault of each kind: the visit finds every one
 
 PALE = "color: #f4f4f4; background: #ffffff"
