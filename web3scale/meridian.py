@@ -42,10 +42,12 @@ class Card:
         rows = [f"{words}: {_rounded(value)} {unit}".rstrip() for words, (value, unit) in self.found.items()]
         return "\n".join([f"Meridian after {self.chapter}", *rows, f"binds: {self.binds}", f"decided: {self.decided}"])
 
-    def _repr_markdown_(self) -> str:
-        rows = [f"| {words} | {_rounded(value)} | {unit} |" for words, (value, unit) in self.found.items()]
-        head = [f"**Meridian after {self.chapter}**", "", "| we know | | |", "|:--|--:|:--|", *rows, ""]
-        return "\n".join([*head, f"*What binds:* {self.binds}", "", f"*What we decide:* {self.decided}"])
+    def _repr_html_(self) -> str:
+        rows = [
+            f"<tr><td>{words}</td><td>{_rounded(value)} {unit}</td></tr>" for words, (value, unit) in self.found.items()
+        ]
+        table = f'<table class="dataframe"><caption>Meridian after {self.chapter}</caption>{"".join(rows)}</table>'
+        return f"{table}<p><b>What binds:</b> {self.binds}</p><p><b>What we decide:</b> {self.decided}</p>"
 
 
 def _rounded(value: float) -> str:
@@ -55,15 +57,15 @@ def _rounded(value: float) -> str:
 def _foundations() -> Card:
     today = limits.byte_throughput(BLOCK, 1 / INTERVAL, TRANSFER)
     gain = GOAL / today
-    shared = 1 - 1 / gain  # `amdahl_limit`, solved for the parallel part
+    shared = (1 - 1 / gain) / (1 - 1 / NODES)  # `amdahl_speedup`, solved for the parallel part
     found = {
         "transfers today": (today, "1/s"),
         "times faster": (gain, ""),
         "work that nodes must share (Amdahl)": (shared, ""),
         "transfers under way (Little)": (queues.in_system(GOAL, FINAL), ""),
     }
-    binds = "Every node does all the work, so more nodes carry no more transfers."
-    decided = "Divide the work: no more than one part in 1,500 may be done by every node."
+    binds = "The rule of blocks; and were it lifted, every node does all the work, so more nodes carry no more."
+    decided = "Divide the work: no more than one part in 1,765 may be done by every node."
     return Card("chapter 1", found, binds, decided)
 
 
@@ -112,10 +114,10 @@ def card(chapter: int) -> Card:
     Meridian after chapter 1
     transfers today: 6.667 1/s
     times faster: 1,500
-    work that nodes must share (Amdahl): 0.9993
+    work that nodes must share (Amdahl): 0.9994
     transfers under way (Little): 20,000
-    binds: Every node does all the work, so more nodes carry no more transfers.
-    decided: Divide the work: no more than one part in 1,500 may be done by every node.
+    binds: The rule of blocks; and were it lifted, every node does all the work, so more nodes carry no more.
+    decided: Divide the work: no more than one part in 1,765 may be done by every node.
     """
     if not (type(chapter) is int and 1 <= chapter <= len(_CARDS)):
         raise DomainError(f"card: chapter must be one of 1 ... {len(_CARDS)}, got {shown(chapter)}")
