@@ -1,5 +1,6 @@
 """Final touches on the built pages that no theme option offers."""
 
+import gc
 import re
 from pathlib import Path
 
@@ -37,5 +38,6 @@ def polish(app, exception):
 
 
 def setup(app):
+    gc.set_threshold(100_000, 20, 100)  # else it looks through all pages again and again while they are loaded
     app.connect("build-finished", polish)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
