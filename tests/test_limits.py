@@ -2,6 +2,7 @@
 
 import math
 from fractions import Fraction
+from pathlib import Path
 
 import mpmath
 import numpy as np
@@ -273,3 +274,14 @@ def test_same_seed_same_run():
 def test_bad_input(call, message):
     with pytest.raises(DomainError, match=message):
         call()
+
+
+def test_the_preface_says_what_the_formulas_give():
+    text = (Path(__file__).parent.parent / "chapters/preface.md").read_text("utf-8")
+    for seconds, times, share in ((8.7, "8.1 times", "46.7 %"), (79, "3.6 times", "26.3 %")):  # median, 90th percentile
+        per_byte = seconds / 540_000
+        small, large = (limits.delayed_throughput(size, 1 / 600, 500, 0, per_byte) for size in (1e6, 1e7))
+        tolerated = limits.tolerated_adversary(1 / 600, 1e7 * per_byte)
+        assert (f"{large / small:.1f} times", f"{tolerated:.1%}".replace("%", " %")) == (times, share)
+        assert times in text
+        assert share in text

@@ -3,8 +3,11 @@
 import pytest
 
 from web3scale import limits, meridian
+from web3scale.crypto import example_key, public_key
 from web3scale.errors import DomainError
 from web3scale.foundations.laws import amdahl_speedup
+from web3scale.layers.batches import encode_record
+from web3scale.layers.ledger import sign_transfer
 from web3scale.meridian import card
 
 
@@ -54,3 +57,11 @@ def test_there_is_a_card_for_each_written_chapter(chapter):
     assert card(1)
     with pytest.raises(DomainError, match=r"chapter must be one of 1 \.\.\. 3"):
         card(chapter)
+
+
+def test_a_record_among_a_million_accounts_has_the_size_on_the_card():
+    # as on the page of rollups: both indices of three bytes, an amount of two, fee and nonce of one
+    alice = example_key("Alice")
+    others = [number.to_bytes(32, "big") for number in range(1, 10**6)]
+    order = sign_transfer(alice, "rollup", {others[-1]: 1000}, fee=1, nonce=1)
+    assert len(encode_record(order, [*others, public_key(alice)])) == meridian.RECORD

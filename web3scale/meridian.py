@@ -19,6 +19,10 @@ BLOCK, INTERVAL, TRANSFER = 1_000_000, 600, 250  # bytes, seconds, bytes
 NODES, PEERS, MONTH = 10_000, 8, 30 * 86_400
 GOAL, FINAL = 10_000, 2  # transfers a second, seconds
 BUDGET, DISK = 100, 0.08e-9  # money a node and month; money a byte and month, the offer "disk" of chapter 2
+CHANNEL, RECORD = (
+    (153, 281),
+    75,
+)  # virtual bytes to open and to close; bytes of a signed record among a million accounts
 RISK = 0.45  # the adversary's share of block production that layer 1 has to bear
 
 
@@ -90,10 +94,10 @@ def _limits() -> Card:
 
 
 def _layers() -> Card:
-    room, unsigned = card(2)["room on layer 1"], 8
+    room, unsigned = card(2)["room on layer 1"], RECORD - 64  # a proof saves the signature
     found = {
-        "in channels of 1000 payments each": (channels.channel_throughput(room, 1000, 153, 281), "1/s"),
-        "in a rollup that writes signatures": (rollups.rollup_throughput(room, 72), "1/s"),
+        "in channels of 1000 payments each": (channels.channel_throughput(room, 1000, *CHANNEL), "1/s"),
+        "in a rollup that writes signatures": (rollups.rollup_throughput(room, RECORD), "1/s"),
         "in a rollup with validity proofs": (rollups.rollup_throughput(room, unsigned), "1/s"),
         "data that the goal needs there": (GOAL * unsigned, "byte/s"),
         "times the room on layer 1": (GOAL * unsigned / room, ""),
