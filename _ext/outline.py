@@ -49,7 +49,7 @@ def chapters(root=ROOT):
 
 
 def word(page):
-    """The word of a page, which its code bears as well: chapters/03_2_channels -> channels."""
+    """The word of a page, which its code bears as well: chapters/03_3_channels -> channels."""
     return re.sub(r"^[a-z\d]+_(\d+_)?", "", page.rsplit("/", 1)[-1])
 
 
