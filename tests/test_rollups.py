@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from web3scale import message
 from web3scale.crypto import example_key, public_key
-from web3scale.errors import DomainError, Rejected
+from web3scale.errors import DomainError, Rejected, refusal_of
 from web3scale.layers import batches, disputes, exits, ledger, rollups
 
 
@@ -315,6 +315,75 @@ def test_only_the_sequencer_posts_and_only_what_it_publishes():
         (SEQUENCER, 1, replace(trace.claim, accounts=3), records, "claim must be of this batch"),
     ]:
         rollup.refuses(rule, post, message.signed(exits.Update(number, claim), key), shown, trace)
+
+
+class Reentrant(Liar):
+    """Proposes a wrong root; asked for a midpoint, it lets the challenge period pass and calls the contract."""
+
+    def __init__(self, rollup):
+        self.rollup, self.refused = rollup, []
+
+    def root(self, step):
+        self.rollup.wait(6)
+        contract = self.rollup.contract
+        for call in (contract.settle, contract.stop, lambda: contract.challenge(Liar())):
+            self.refused.append(str(refusal_of(call)))
+        return super().root(step)
+
+
+def test_a_root_under_dispute_is_neither_settled_nor_dropped_from_within():
+    rollup, rich = Rollup(), Rollup(deposits=(100, 50, 50))
+    lies = [rollup.leave(0, 100), rollup.leave(0, 1, nonce=2)]
+    rich.post(*lies)
+    rollup.contract.force(rollup.leave(1, 5))
+    thief = Reentrant(rollup)
+    honest = rollup.post(*lies, after=rich.state.root, proposer=thief)
+    assert rollup.contract.challenge(honest).winner == "challenger"
+    assert [refusal.split(": ")[1] for refusal in thief.refused] == ["no dispute must be under way"] * 3
+    assert rollup.contract.pending is None
+    rollup.refuses("a root must be pending", rollup.contract.settle)
+    proof = rich.state.prove(rich.exit_of(0))
+    rollup.refuses("under the last final root", rollup.contract.withdraw, USERS[0], proof)
+    rollup.contract.stop()  # the lock is off again
+
+
+class Boastful(list):
+    """A batch that claims to hold every record."""
+
+    def __contains__(self, record):
+        return True
+
+
+def test_a_forced_transfer_leaves_the_queue_only_by_a_batch_that_holds_it():
+    rollup = Rollup()
+    forced = rollup.contract.force(rollup.leave(1, 5))
+    trace = disputes.replay(rollup.state, [batches.encode_record(rollup.leave(0, 1), rollup.contract.accounts)])
+    update = message.signed(exits.Update(1, trace.claim), SEQUENCER)
+    rollup.contract.post(update, Boastful(trace.records), trace)
+    rollup.wait(3)
+    rollup.contract.settle()
+    assert forced in rollup.contract.queue
+    rollup.wait(2)
+    rollup.contract.stop()
+
+
+def test_nobody_can_stop_a_sequencer_that_includes_what_is_forced_as_soon_as_it_can():
+    main, key = ledger.Ledger("main", dict.fromkeys(USERS, 100)), public_key(SEQUENCER)
+    for challenge, forced in [(5, 3), (3, 3)]:
+        with pytest.raises(Rejected, match="more blocks than a challenge"):
+            exits.RollupContract(main, "rollup", USERS, key, challenge_blocks=challenge, forced_blocks=forced)
+    rollup, late = Rollup(), []  # 3 and 5
+    for _ in range(4):
+        rollup.post(rollup.pay(0, {USERS[1]: 1}), *late)
+        late = [rollup.leave(1, 1)]  # the attacker forces just after the post
+        rollup.contract.force(late[0])
+        for _ in range(3):
+            rollup.refuses("must be overdue", rollup.contract.stop)
+            rollup.wait(1)
+        rollup.refuses("must be settled first", rollup.contract.stop)
+        rollup.contract.settle()
+        rollup.refuses("must be overdue", rollup.contract.stop)
+        assert len(rollup.contract.queue) == 1
 
 
 def test_who_takes_part_is_checked():

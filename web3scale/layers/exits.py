@@ -7,7 +7,8 @@ what it holds under a final root. A user whom the sequencer ignores *forces* a t
 in time, anybody may *stop* the rollup, and then all balances under the last final root can be withdrawn.
 
 Kept small: users are fixed at the start, one root is pending at a time, deposits wait until none is, a dispute takes no
-block, nobody leaves a bond, fees stay with the contract, and who calls it pays no gas. Definition 3.2 of the book.
+block, nobody leaves a bond, fees stay with the contract, and who calls it pays no gas. `post` is the sequencer's own
+call: the program that it hands in stands for the answers that it would sign. Definition 3.2 of the book.
 Sources: Kalodner et al. (2018), USENIX Security; Buterin (2021), An incomplete guide to rollups.
 """
 
@@ -116,6 +117,11 @@ class RollupContract:
         self.accounts = tuple(opening._names)  # by index
         distinct = len(self.accounts) == 2 * len(users) + 1 and all(user in main for user in users)
         require(distinct, "RollupContract: users must be all different, with accounts on layer 1", users=len(users))
+        # else a transfer forced just after a post would be overdue before the sequencer can post again
+        patient = forced_blocks > challenge_blocks
+        require(
+            patient, "RollupContract: forced transfers must have more blocks than a challenge", blocks=forced_blocks
+        )
         self.main, self.account = main, main._contract(f"rollup {chain}")
         main._closed.add(self.account)  # money that is paid in without a deposit would belong to nobody
         main._family.add(chain)
@@ -125,6 +131,7 @@ class RollupContract:
         self.pending: Pending | None = None
         self.posted, self.stopped = 0, False
         self.queue: dict[bytes, int] = {}  # forced records, each with the height at which it is overdue
+        self._disputing = False  # while the parties' programs run: they may call this contract
         self._paid: dict[bytes, int] = {}  # what was paid out for each account of the rollup so far
 
     @property
@@ -149,13 +156,15 @@ class RollupContract:
     def post(self, order: Signed[Update], records: Sequence[bytes], proposer: Any) -> None:
         """Publish a batch and claim the root after it; the `proposer` answers if it is disputed."""
         self._idle("post")
+        records = tuple(records)
         claim, due, steps = order.body.claim, self.posted + 1, len(records)
         require(order.holds(Update, [self.sequencer]), "post: the sequencer must sign it", number=order.body.number)
         require(order.body.number == due, "post: number must be the next", number=order.body.number, next=due)
         batch_root = MerkleTree(records).root  # layer 1 hashes what it publishes: no batch, no claim
         own = Claim(self.chain, batch_root, steps, len(self.accounts), self.root, claim.after)
         require(steps > 0 and claim == own, "post: claim must be of this batch, after the last final root", steps=steps)
-        forced = tuple(record for record in self.queue if record in records)
+        published = {*records}
+        forced = tuple(record for record in self.queue if record in published)
         self.pending = Pending(claim, self.main.height + self.challenge_blocks, forced, proposer)
         self.posted = due
 
@@ -163,7 +172,11 @@ class RollupContract:
         """Dispute the pending root, in time; if the challenger wins, it is gone."""
         pending, height, deadline = self._posted("challenge")
         require(height < deadline, "challenge: it must be in time", height=height, deadline=deadline)
-        verdict = dispute(pending.claim, pending.proposer, challenger)
+        self._disputing = True
+        try:
+            verdict = dispute(pending.claim, pending.proposer, challenger)
+        finally:
+            self._disputing = False
         if verdict.winner == "challenger":
             self.pending = None
         return verdict
@@ -191,6 +204,7 @@ class RollupContract:
         """End the rollup if a forced transfer is overdue and in no posted batch; a pending root is dropped."""
         require(not self.stopped, "stop: once only")
         height, pending = self.main.height, self.pending
+        require(not self._disputing, "stop: no dispute must be under way")
         settled = pending is None or height < pending.deadline
         require(settled, "stop: a root whose challenge period is over must be settled first", height=height)
         missing = {*self.queue} - {*(pending.forced if pending else ())}
@@ -221,4 +235,5 @@ class RollupContract:
     def _posted(self, step: str) -> tuple[Pending, int, int]:
         if self.pending is None:
             raise Rejected(f"{step}: a root must be pending")
+        require(not self._disputing, f"{step}: no dispute must be under way")
         return self.pending, self.main.height, self.pending.deadline
