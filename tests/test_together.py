@@ -1,12 +1,15 @@
-"""Ledger, shards, channels and a bridge on one pair of chains, among strangers who call whatever is public.
+"""Ledger, shards, channels, a bridge and a rollup, among strangers who call whatever is public.
 
-Shard 0 of a sharded ledger is the main chain; a bridge joins it to a sidechain; both carry a contract for channels.
-Ann is honest and careful. Cid and Dan know each other's keys, see every message, and may call any public method of any
+Shard 0 of a sharded ledger is the main chain; a bridge joins it to a sidechain; both carry a contract for channels. A
+rollup has its contract on the main chain, and Cid is its sequencer. Ann is honest and careful: she reads what is posted
+and disputes what is wrong. Cid and Dan know each other's keys, see every message, and may call any public method of any
 object with anything that they have seen or can make. After every step money is where it must be.
 """
 
 import inspect
-from typing import get_type_hints
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, get_type_hints
 
 import pytest
 from hypothesis import settings
@@ -15,6 +18,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from web3scale.crypto import example_key, public_key
 from web3scale.errors import DomainError, Rejected
+from web3scale.layers.batches import encode_record
 from web3scale.layers.bridges import DEPOSIT, WITHDRAWAL, Bridge, Crossing, Proof, sign_crossing
 from web3scale.layers.channels import (
     ChannelContract,
@@ -28,7 +32,9 @@ from web3scale.layers.channels import (
     update_together,
 )
 from web3scale.layers.crossshard import ShardedLedger, shard_of
-from web3scale.layers.ledger import FEES, contract_account, sign_transfer
+from web3scale.layers.disputes import replay
+from web3scale.layers.exits import RollupContract, Update, credited, exit_account, opening_ledger
+from web3scale.layers.ledger import FEES, AccountProof, Ledger, Transfer, contract_account, sign_transfer
 from web3scale.message import Signed, signed
 from web3scale.quantities import fits
 
@@ -46,9 +52,28 @@ SIGNERS = [example_key(f"signer {i}") for i in range(4)]
 FAULTY = SIGNERS[0]
 START = 100
 CHALLENGE = 4
+WAIT = 6  # blocks until a forced transfer of the rollup is overdue
+EXITS = {user: exit_account("rollup", user) for user in (ann, cid)}
 REFUSALS = (Rejected, DomainError, StopIteration)
 # a fork of the main chain is no act of a party: what it does to a bridge is tested in test_bridges.py
 NATURE = {"reorganise_main"}
+
+
+class Published(RollupContract):
+    """What is called on layer 1 everybody can read: the reader is Ann."""
+
+    def post(self, order: Signed[Update], records: Sequence[bytes], proposer: Any):
+        super().post(order, records, proposer)
+        self.reader.read_batch(records)
+
+    def deposit(self, order: Signed[Transfer], proof: AccountProof):
+        super().deposit(order, proof)
+        self.reader.read_deposit(order.body)
+
+    def withdraw(self, user: bytes, proof: AccountProof):
+        before = self.held
+        super().withdraw(user, proof)
+        self.reader.read_withdrawal(user, before - self.held)
 
 
 class Together(RuleBasedStateMachine):
@@ -69,6 +94,7 @@ class Together(RuleBasedStateMachine):
         self.free = {"main": START, SIDE: 0}  # what Ann must have at least outside of channels and crossings
         self.paid_out = set()
         self.open_channel("main")
+        self.open_rollup()
 
     @property
     def ledgers(self):
@@ -86,6 +112,7 @@ class Together(RuleBasedStateMachine):
         for channel in self.channels:
             channel["party"].watch(channel["contract"])
         self.collect()
+        self.follow()
         return result
 
     def open_channel(self, chain):
@@ -98,6 +125,44 @@ class Together(RuleBasedStateMachine):
         known = {"contract": contract, "party": parties[0], "other": parties[1]}
         self.channels.append(known | {"states": [whole.body], "revoked": -1})
         self.seen += [terms, whole, terms.channel]
+
+    def open_rollup(self):
+        terms = {"challenge_blocks": CHALLENGE, "forced_blocks": WAIT}
+        self.rollup = Published(self.main, "rollup", [ann, cid], cid, **terms)
+        self.rollup.reader = self
+        self.state = opening_ledger("rollup", [ann, cid])  # Ann's copy, under the last final root
+        self.batch = None  # what she makes of the batch that is pending
+        self.inside = 0  # what Ann must have in the rollup at least, her exit account included
+        self.seen += [self.rollup.account, *EXITS.values(), "rollup", (), (b"nonsense",)]
+
+    def read_batch(self, records):
+        """Ann replays what is posted, and disputes it at once if it is wrong."""
+        self.batch = replay(self.state, records)
+        if self.rollup.pending.claim != self.batch.claim:
+            assert self.rollup.challenge(self.batch).winner == "challenger"
+            self.batch = None
+
+    def read_deposit(self, transfer):
+        amount = dict(transfer.payments)[self.rollup.account]
+        self.state = credited(self.state, transfer.sender, amount)
+        if transfer.sender == ann:
+            self.free["main"] -= amount + transfer.fee
+            self.inside += amount
+
+    def read_withdrawal(self, user, amount):
+        self.free["main"] += amount if user == ann else 0
+
+    def follow(self):
+        """A batch that became final is Ann's state from now on; one that fell leaves it as it was."""
+        if self.batch is None or self.rollup.pending is not None:
+            return
+        if self.rollup.root == self.batch.claim.after:
+            states = {}
+            for changed in self.batch._states:
+                states |= changed
+            balances, nonces = {n: b for n, b, _ in states.values()}, {n: k for n, _, k in states.values()}
+            self.state = Ledger("rollup", balances, nonces)
+        self.batch = None
 
     def live(self):
         return [c for c in self.channels if not c["party"].leaving]
@@ -166,6 +231,25 @@ class Together(RuleBasedStateMachine):
         self.seen.append(order)
         self.attempt(lambda: channel["contract"].post(order))
 
+    @rule(key=st.sampled_from([ANN, CID]), amount=st.integers(1, 20))
+    def deposit_in_rollup(self, key, amount):
+        user = public_key(key)
+        order = sign_transfer(key, "main", {self.rollup.account: amount}, fee=0, nonce=self.main.nonce(user) + 1)
+        self.seen += [order, self.state.prove(user)]
+        self.attempt(lambda: self.rollup.deposit(order, self.state.prove(user)))
+        self.attempt(lambda: self.main.apply(order))  # somebody tries it as a plain payment
+
+    @rule(amount=st.integers(1, 9), leave=st.booleans(), force=st.booleans())
+    def ann_pays_in_rollup(self, amount, leave, force):
+        if self.state.balance(ann) < amount:
+            return
+        to, nonce = EXITS[ann] if leave else cid, self.state.nonce(ann) + 1
+        order = sign_transfer(ANN, "rollup", {to: amount}, fee=0, nonce=nonce)
+        self.seen.append(order)
+        self.inside -= 0 if leave else amount  # it may happen whenever the sequencer likes
+        if force:
+            self.hear(self.attempt(lambda: self.rollup.force(order)))
+
     # Honest signers, coordinators and time
 
     @rule(withdrawal=st.booleans(), pick=st.integers(0, 9), by=st.sampled_from([cid, ann]))
@@ -185,9 +269,13 @@ class Together(RuleBasedStateMachine):
         now = ledger.balance(ann) if ann in ledger else 0
         self.free[before] += max(0, now - held) if crossing.recipient == ann else 0
 
-    @rule(payer=st.sampled_from([CID, DAN]), to=st.sampled_from([ann, cid, dan, "escrow"]), amount=st.integers(1, 60))
+    @rule(
+        payer=st.sampled_from([CID, DAN]),
+        to=st.sampled_from([ann, cid, dan, "escrow", "rollup"]),
+        amount=st.integers(1, 60),
+    )
     def send_across(self, payer, to, amount):
-        to = self.bridge.escrow if to == "escrow" else to
+        to = {"escrow": self.bridge.escrow, "rollup": self.rollup.account}.get(to, to)
         home = self.sharded.home(public_key(payer)).ledger
         order = sign_transfer(payer, "main", {to: amount}, fee=1, nonce=home.nonce(public_key(payer)) + 1)
         self.seen.append(order)
@@ -213,10 +301,33 @@ class Together(RuleBasedStateMachine):
 
     # Strangers
 
+    @rule(data=st.data(), amount=st.integers(1, 30))
+    def the_sequencer_posts(self, data, amount):
+        """Any transfers in any order, with the true root, or with one under which Cid has money that he never had."""
+        own = sign_transfer(CID, "rollup", {EXITS[cid]: amount}, fee=0, nonce=self.state.nonce(cid) + 1)
+        known = [s for s in self.seen if fits(s, Signed[Transfer]) and s.body.chain == "rollup"]
+        known = [s for s in known if {s.body.sender, *dict(s.body.payments)} <= {*self.rollup.accounts}]
+        orders = data.draw(st.lists(st.sampled_from([own, *known]), max_size=3))
+        records = tuple(encode_record(order, self.rollup.accounts) for order in orders) or (b"nonsense",)
+        honest, rich = replay(self.state, records), credited(self.state, EXITS[cid], amount)
+        lie = replay(rich, records)
+        after = data.draw(st.sampled_from([honest.claim.after, rich.root, lie.claim.after, self.state.root, bytes(32)]))
+        update = signed(Update(self.rollup.posted + 1, replace(honest.claim, after=after)), CID)
+        self.seen += [own, records, honest, lie, update, rich.prove(EXITS[cid]), self.state.prove(EXITS[cid])]
+        proposer = data.draw(st.sampled_from([honest, lie, None]))
+        self.attempt(lambda: self.rollup.post(update, records, proposer))
+
+    @rule(step=st.sampled_from(["settle", "stop"]), user=st.sampled_from([ann, cid]), leave=st.booleans())
+    def leave_the_rollup(self, step, user, leave):
+        self.attempt(getattr(self.rollup, step))
+        self.attempt(lambda: self.rollup.withdraw(user, self.state.prove(EXITS[user] if leave else user)))
+        for proof in [s for s in self.seen if fits(s, AccountProof)][-4:]:  # true once, or never
+            self.attempt(lambda proof=proof: self.rollup.withdraw(cid, proof))
+
     @rule(data=st.data())
     def anything_public(self, data):
         party = self.channels[0]["other"]
-        things = [self.sharded, *self.ledgers, self.bridge, *self.contracts.values(), party]
+        things = [self.sharded, *self.ledgers, self.bridge, *self.contracts.values(), party, self.rollup]
         thing = data.draw(st.sampled_from(range(len(things))))
         names = [n for n in dir(things[thing]) if not n.startswith("_") and n not in NATURE]
         names = [n for n in names if callable(getattr(type(things[thing]), n, None))]
@@ -305,9 +416,20 @@ class Together(RuleBasedStateMachine):
             assert self.ledger(chain).balance(contract.account) >= contract.held
 
     @invariant()
+    def only_what_was_executed_becomes_final(self):
+        if hasattr(self, "totals"):
+            assert self.rollup.root == self.state.root
+
+    @invariant()
+    def the_rollup_holds_all_deposits_that_are_not_paid_out(self):
+        if hasattr(self, "totals"):
+            assert self.rollup.held == self.state.total - sum(self.rollup._paid.values()) >= 0
+
+    @invariant()
     def ann_has_what_is_hers(self):
         if hasattr(self, "totals"):
             self.collect()
+            assert self.state.balance(ann) + self.state.balance(EXITS[ann]) >= self.inside
             for chain, least in self.free.items():
                 assert least <= 0 or self.ledger(chain).balance(ann) >= least
 
@@ -328,13 +450,29 @@ class Together(RuleBasedStateMachine):
                 contract.ledger.apply_block()
             if contract.record(party.terms.channel).payouts is None:
                 contract.settle(party.terms.channel)
+        self.ann_leaves_the_rollup()
         self.ann_has_what_is_hers()
         for contract in self.contracts.values():
             assert contract.held == 0 or contract.held < 2 * START  # channels that strangers opened with each other
 
+    def ann_leaves_the_rollup(self):
+        """The sequencer has gone: Ann forces a transfer, waits, stops the rollup and takes all that is hers."""
+        amount, nonce = self.state.balance(ann), self.state.nonce(ann) + 1
+        if amount and not self.rollup.stopped:
+            order = sign_transfer(ANN, "rollup", {EXITS[ann]: amount}, fee=0, nonce=nonce)
+            self.attempt(lambda: self.rollup.force(order))  # refused only if it waits already
+        for _ in range(WAIT):
+            self.attempt(self.main.apply_block)
+        self.attempt(self.rollup.settle)
+        self.attempt(self.rollup.stop)
+        mine = [account for account in (ann, EXITS[ann]) if self.state.balance(account)]
+        for account in mine:
+            self.attempt(lambda account=account: self.rollup.withdraw(ann, self.state.prove(account)))
+        assert [self.rollup._paid.get(account) for account in mine] == [self.state.balance(a) for a in mine]
+
 
 TestTogether = Together.TestCase
-TestTogether.settings = settings(max_examples=150, stateful_step_count=40, deadline=None, derandomize=True)
+TestTogether.settings = settings(max_examples=200, stateful_step_count=50, deadline=None, derandomize=True)
 
 
 def test_the_stranger_reaches_what_is_public_of_a_shard_and_nothing_that_only_coordinators_may_write():
