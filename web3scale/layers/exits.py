@@ -8,7 +8,8 @@ in time, anybody may *stop* the rollup, and then all balances under the last fin
 
 Kept small: users are fixed at the start, one root is pending at a time, deposits wait until none is, a dispute takes no
 block, nobody leaves a bond, fees stay with the contract, and who calls it pays no gas. `post` is the sequencer's own
-call: the program that it hands in stands for the answers that it would sign. Definition 3.2 of the book.
+call: the program that it hands in stands for the answers that it would sign. A deposit changes the root that a claim
+starts from, so the sequencer signs anew. Definition 3.2 of the book, for the payments under a final root.
 Sources: Kalodner et al. (2018), USENIX Security; Buterin (2021), An incomplete guide to rollups.
 """
 
