@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from web3scale.crypto import example_key, public_key, sign, verify_signature
-from web3scale.errors import DomainError, Rejected
+from web3scale.errors import DomainError, Rejected, refusal_of
 from web3scale.layers import bridges
 from web3scale.layers.bridges import DEPOSIT, WITHDRAWAL, Attestation, Bridge, Crossing, Proof, sign_crossing
 from web3scale.layers.crossshard import ShardedLedger, shard_of
@@ -294,6 +294,34 @@ def test_a_threshold_outside_its_range_is_refused(n, f, t):
 def test_a_threshold_at_the_ends_of_its_range_is_accepted(n, f, t):
     bridge = new_bridge(n, f, threshold=t)
     assert bridge.threshold == (5 if t is None else t)
+
+
+@pytest.mark.parametrize("n", [1, 2, 3, 5])
+def test_faulty_signers_steal_or_stop_exactly_as_proposition_3_5_says(n):
+    def paid(t, hands, lie):
+        bridge = new_bridge(n=n, faulty=0, z=1, threshold=t)
+        deposit = lock(bridge, USERS[0], 70)
+        shown, word = (replace(deposit, amount=99), sign_crossing) if lie else (deposit, bridge.attest)
+        proof = Proof(shown, tuple(word(key, shown) for key in KEYS[:hands]))
+        return refusal_of(bridge.mint, proof) is None
+
+    for f, t in product(range(n + 1), range(1, n + 1)):
+        assert paid(t, f, lie=True) == (t <= f)
+        assert paid(t, n - f, lie=False) == (t <= n - f)
+
+
+def test_without_blocks_or_a_relayer_a_deposit_waits_and_is_not_lost():
+    bridge = new_bridge(z=2)
+    deposit = lock(bridge, USERS[0], 70, bury=False)
+    for depth in range(2):  # as long as the chain stands still, nobody signs
+        refused(bridge, DEEP, lambda: bridge.attest(KEYS[0], deposit), depth=depth)
+        bridge.main.apply_block()
+    proof = prove(bridge, deposit)
+    for _ in range(9):
+        bridge.main.apply_block(), bridge.side.apply_block()
+    assert (bridge.locked, bridge.minted) == (70, 0)  # nobody carried the proof
+    bridge.mint(proof)
+    assert (bridge.locked, bridge.minted) == (70, 70)
 
 
 def test_a_threshold_exists_exactly_from_two_f_plus_one_on():

@@ -13,7 +13,6 @@ TO_BE_SPLIT = {  # taller, and to become two pages each; they may not grow meanw
     "chapters/01_1_meaning": 20_500,
     "chapters/02_limits": 32_500,
     "chapters/03_1_sharding": 27_500,
-    "chapters/03_5_bridges": 27_000,
 }
 
 
