@@ -19,10 +19,8 @@ BLOCK, INTERVAL, TRANSFER = 1_000_000, 600, 250  # bytes, seconds, bytes
 NODES, PEERS, MONTH = 10_000, 8, 30 * 86_400
 GOAL, FINAL = 10_000, 2  # transfers a second, seconds
 BUDGET, DISK = 100, 0.08e-9  # money a node and month; money a byte and month, the offer "disk" of chapter 2
-CHANNEL, RECORD = (
-    (153, 281),
-    75,
-)  # virtual bytes to open and to close; bytes of a signed record among a million accounts
+CHANNEL = (153, 281)  # virtual bytes to open a channel and to close it alone, counted field by field in section 3.3
+RECORD = 75  # bytes of a signed record among a million accounts
 RISK = 0.45  # the adversary's share of block production that layer 1 has to bear
 
 
