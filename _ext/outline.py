@@ -40,7 +40,7 @@ def pages(root=ROOT):
 
 
 def chapters(root=ROOT):
-    """The pages of each chapter, overview first: {3: ["chapters/03_layers", "chapters/03_1_sharding", ...]}."""
+    """The pages of each chapter, overview first: {3: ["chapters/03_layers", "chapters/03_1_ledger", ...]}."""
     found = {}
     for page in written_pages(root):
         if number := re.match(r"chapters/(\d\d)_", page):
