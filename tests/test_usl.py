@@ -281,6 +281,33 @@ def test_intervals_cover_as_often_as_they_say():
     assert min(f.coherency for f in fits) > 0
 
 
+def repeated(sizes, coherency, seed=1, times=300):
+    """The page's team: is the truth at 64 nodes in the band, and did the fit end at a bound?"""
+    rng, tested = np.random.default_rng(seed), np.repeat(np.array(sizes, dtype=float), 3)
+    true, real = (by_hand(n, 100.0, 0.02, coherency) for n in (tested, 64.0))
+    fits = [fit_usl(tested, true + 10 * rng.standard_normal(tested.size)) for _ in range(times)]
+    bands = [f.predict(64.0) for f in fits]
+    right = np.array([abs(middle[0] - real) < half[0] for middle, half in bands])
+    return right, np.array([bool(f.at_bound) for f in fits])
+
+
+def test_a_true_cost_of_zero_ends_at_its_bound_half_the_time():
+    # binomial of 300: standard deviations 2.9 % about one half, 1.3 % about 95 %; the band is close to its word
+    right, at_bound = repeated((1, 4, 8, 16, 32), 0.0)
+    assert 0.41 <= at_bound.mean() <= 0.59
+    assert 0.88 <= right.mean() <= 0.98
+
+
+def test_a_band_far_beyond_the_data_is_wrong_where_a_cost_ends_at_zero():
+    right, at_bound = repeated((1, 2, 4, 6, 8), 0.0005)
+    assert 0.35 <= at_bound.mean() <= 0.65
+    assert not right[at_bound].any()
+    assert right[~at_bound].mean() > 0.8
+    right, at_bound = repeated((1, 4, 8, 16, 32), 0.0005)
+    assert not at_bound.any()
+    assert right.mean() >= 0.91
+
+
 def test_record(sdm91):
     with pytest.raises(dataclasses.FrozenInstanceError):
         sdm91.gain = 1.0

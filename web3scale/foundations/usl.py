@@ -48,7 +48,7 @@ class UslFit:
     covariance: Array  # of (γ, σ, κ), shape (3, 3); zero in the row and column of a parameter at its bound
     residual: float  # residual standard error, requests per second
     freedom: int  # measurements less the parameters that are not at a bound
-    at_bound: tuple[str, ...]  # parameters on the edge of their range: the data show no sign of that cost
+    at_bound: tuple[str, ...]  # parameters on the edge of their range: the data cannot tell them from it
 
     @property
     def standard_errors(self) -> Array:
@@ -69,7 +69,8 @@ class UslFit:
     def predict(self, nodes: Count, level: One[InnerShare] = 0.95) -> tuple[Array, Array]:
         """Fitted throughput at `nodes`, a number or a list, and the half-width of the confidence band of its mean.
 
-        The band is that of the delta method: it knows the noise of the measurements, not whether the law is true.
+        The band is that of the delta method: it knows the noise of the measurements, not whether the law is true. It
+        takes a parameter in `at_bound` as known, so far beyond the data it can be narrow and wrong.
         """
         number = np.atleast_1d(np.asarray(nodes))
         if number.ndim != 1:
