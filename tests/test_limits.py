@@ -291,3 +291,38 @@ def test_the_preface_says_what_the_formulas_give():
         assert f"from {before} to {after}" in text
     kept = [f"{1 + size * 8.7 / 540_000 / 600:.3f}" for size in (1e6, 1e7)]
     assert f"by ${kept[0]}/{kept[1]}$" in text
+
+
+# Hypothesis 4 of Theorem 2.1: many equal miners
+
+
+def growth_of_few(miners, delay, blocks, rng):
+    """Mine with equal miners, each of whom knows its own blocks at once; return blocks of the chain per block found."""
+    own, heard, known, now = np.zeros(miners, int), [], 0, 0.0
+    for gap, finder in zip(rng.exponential(1.0, blocks), rng.integers(miners, size=blocks), strict=True):
+        now += gap
+        while heard and heard[0][0] <= now:
+            known = max(known, heard.pop(0)[1])
+        own[finder] = max(known, own[finder]) + 1
+        heard.append((now + delay, own[finder]))
+    return max(own) / now
+
+
+@pytest.mark.parametrize(("delay", "miners"), [(0.1, 1), (1.0, 2), (10.0, 30)])
+def test_with_few_miners_the_chain_grows_faster(delay, miners):
+    law = limits.growth_rate(1.0, delay)
+    assert growth_of_few(miners, delay, 20_000, np.random.default_rng(6)) > 1.05 * law
+
+
+@pytest.mark.parametrize(("delay", "miners"), [(0.1, 100), (1.0, 100), (10.0, 5000)])
+def test_many_times_one_and_the_square_of_blocks_per_delay_is_enough(delay, miners):
+    law = limits.growth_rate(1.0, delay)
+    assert growth_of_few(miners, delay, 20_000, np.random.default_rng(6)) == pytest.approx(law, rel=0.04)
+
+
+def test_the_raises_that_are_left_out_are_no_more_than_the_chapter_says():
+    # per height: (x + x²/2) over the number of miners
+    for delay, miners in ((1.0, 20), (3.0, 60), (10.0, 500)):
+        law = limits.growth_rate(1.0, delay)
+        more = growth_of_few(miners, delay, 20_000, np.random.default_rng(7)) / law - 1
+        assert more < (delay + delay**2 / 2) / miners + 0.03

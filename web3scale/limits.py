@@ -188,7 +188,7 @@ def best_fan_out(link_latency: q.One[Time], transmit_time: q.One[q.PositiveSecon
 
 @formula(disk_size="V", throughput="X", transaction_size="s")
 def time_to_full(disk_size: Bytes, throughput: Speed, transaction_size: Bytes) -> Time:
-    """Time until a node that keeps every transaction has filled its disk.
+    """Time until a node that keeps every transaction has filled its disk; it counts this history, and not the state.
 
     >>> round(time_to_full(2e12, 1000, 500) / 86_400, 1)  # days
     46.3
