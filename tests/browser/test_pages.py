@@ -9,9 +9,6 @@ from .checks import image_faults, link_faults, math_faults, page_faults, refuse,
 pytestmark = pytest.mark.browser
 
 TALLEST = 20_000  # pixels of a section at 1280 wide: more is no evening's reading
-TO_BE_SPLIT = {  # taller, and to become two pages each; they may not grow meanwhile
-    "chapters/01_1_meaning": 20_500,
-}
 
 
 def test_page(visit, site, page_name, slider_pages, phone):
@@ -19,7 +16,7 @@ def test_page(visit, site, page_name, slider_pages, phone):
     # what it forbids there (scripts as modules, requests to its own folder) is to be seen on every page.
     with visit(f"{site.as_uri()}/", page_name) as found:
         height = found.page.evaluate("document.scrollingElement.scrollHeight")
-        assert height <= TO_BE_SPLIT.get(page_name, TALLEST) or not re.match(r"chapters/\d\d_", page_name)
+        assert height <= TALLEST or not re.match(r"chapters/\d\d_", page_name)
         refuse(page_faults(found, site, phone, sliders=page_name in slider_pages))
         count = found.page.locator(".bd-article *").count()
         assert count > 5 or page_name == "search", "the text is not where its colours were compared"
