@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from web3scale import message
 from web3scale.crypto import example_key, public_key
 from web3scale.errors import DomainError, Rejected, refusal_of
-from web3scale.layers import batches, disputes, exits, ledger, rollups
+from web3scale.layers import batches, crossshard, disputes, exits, ledger, rollups
 
 
 def test_the_cost_falls_to_its_floor_and_never_below():
@@ -318,15 +318,14 @@ def test_only_the_sequencer_posts_and_only_what_it_publishes():
 
 
 class Reentrant(Liar):
-    """Proposes a wrong root; asked for a midpoint, it lets the challenge period pass and calls the contract."""
+    """Proposes a wrong root; asked for a midpoint, it tries to let time pass, and calls the contract."""
 
     def __init__(self, rollup):
         self.rollup, self.refused = rollup, []
 
     def root(self, step):
-        self.rollup.wait(6)
         contract = self.rollup.contract
-        for call in (contract.settle, contract.stop, lambda: contract.challenge(Liar())):
+        for call in (lambda: self.rollup.wait(6), contract.settle, contract.stop, lambda: contract.challenge(Liar())):
             self.refused.append(str(refusal_of(call)))
         return super().root(step)
 
@@ -339,11 +338,12 @@ def test_a_root_under_dispute_is_neither_settled_nor_dropped_from_within():
     thief = Reentrant(rollup)
     honest = rollup.post(*lies, after=rich.state.root, proposer=thief)
     assert rollup.contract.challenge(honest).winner == "challenger"
-    assert [refusal.split(": ")[1] for refusal in thief.refused] == ["no dispute must be under way"] * 3
+    assert [refusal.split(": ")[1] for refusal in thief.refused] == ["no dispute must be under way"] * 4
     assert rollup.contract.pending is None
     rollup.refuses("a root must be pending", rollup.contract.settle)
     proof = rich.state.prove(rich.exit_of(0))
     rollup.refuses("under the last final root", rollup.contract.withdraw, USERS[0], proof)
+    rollup.wait(3)
     rollup.contract.stop()  # the lock is off again
 
 
@@ -384,6 +384,43 @@ def test_nobody_can_stop_a_sequencer_that_includes_what_is_forced_as_soon_as_it_
         rollup.contract.settle()
         rollup.refuses("must be overdue", rollup.contract.stop)
         assert len(rollup.contract.queue) == 1
+
+
+def test_what_was_paid_before_the_contract_was_made_is_no_deposit():
+    main = ledger.Ledger("main", dict.fromkeys(USERS, 100))
+    early = ledger.contract_account("main", "rollup rollup")
+    main.open(early)
+    assert main.apply(ledger.sign_transfer(KEYS[0], "main", {early: 7}, fee=0, nonce=1)).accepted
+    terms = {"challenge_blocks": 3, "forced_blocks": 5}
+    contract = exits.RollupContract(main, "rollup", USERS, public_key(SEQUENCER), **terms)
+    assert (contract.held, main.balance(contract.account)) == (0, 7)
+    with pytest.raises(Rejected, match="with accounts on layer 1"):  # nor is a contract a user of another rollup
+        exits.RollupContract(main, "other", [*USERS, contract.account], public_key(SEQUENCER), **terms)
+
+
+def test_a_deposit_cannot_be_carried_to_another_shard():
+    """A contract lies on one shard, even where its hash names another: nobody opens its account there."""
+    users = [u for u in (public_key(example_key(f"user {i}")) for i in range(9)) if crossshard.shard_of(u, 2) == 0]
+    keys = {public_key(k): k for k in (example_key(f"user {i}") for i in range(9))}
+    name = next(n for n in map("r{}".format, range(9)) if on_shard_1(n))
+    for opened_early in (False, True):
+        shards = crossshard.ShardedLedger("main", 2, dict.fromkeys(users, 100))
+        home, other = (shard.ledger for shard in shards.shards)
+        if opened_early:
+            other.open(ledger.contract_account("main", f"rollup {name}"))
+        terms = {"challenge_blocks": 3, "forced_blocks": 5}
+        contract = exits.RollupContract(home, name, users, public_key(SEQUENCER), **terms)
+        if not opened_early:
+            with pytest.raises(Rejected, match="a contract opens its own account"):
+                other.open(contract.account)
+        order = ledger.sign_transfer(keys[users[0]], "main", {contract.account: 60}, fee=0, nonce=1)
+        assert not shards.apply(order).accepted
+        contract.deposit(order, exits.opening_ledger(name, users).prove(users[0]))
+        assert (contract.held, home.balance(users[0])) == (60, 40)
+
+
+def on_shard_1(name):
+    return crossshard.shard_of(ledger.contract_account("main", f"rollup {name}"), 2) == 1
 
 
 def test_who_takes_part_is_checked():

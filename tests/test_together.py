@@ -423,7 +423,8 @@ class Together(RuleBasedStateMachine):
     @invariant()
     def the_rollup_holds_all_deposits_that_are_not_paid_out(self):
         if hasattr(self, "totals"):
-            assert self.rollup.held == self.state.total - sum(self.rollup._paid.values()) >= 0
+            assert self.main.balance(self.rollup.account) >= self.rollup.held >= 0
+            assert self.rollup.held == self.state.total - sum(self.rollup._paid.values())
 
     @invariant()
     def ann_has_what_is_hers(self):

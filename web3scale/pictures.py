@@ -52,17 +52,19 @@ class Picture:
         corner = x - width / 2, y - height / 2
         self._add(svg.Rectangle(*corner, width, height, rx=4, style=f"fill:{PAGE}"))  # hides what lies below
         self._add(svg.Rectangle(*corner, width, height, rx=4, **_stroke(tone), fill=TONES[tone], fill_opacity=tint))
-        self.label(x, y, text)
+        self._write(x, y, text, {})
 
     def label(self, x: Place, y: Place, text: str, *, anchor: str = "middle", bold: bool = False) -> None:
         """Write a text around (x, y), or from there on (anchor "start"), or up to there ("end")."""
+        rim = f"paint-order:stroke;stroke:{PAGE};stroke-width:3px;stroke-linejoin:round"  # no line runs into it
+        self._write(x, y, text, {"style": rim, "text_anchor": anchor} | ({"font_weight": "bold"} if bold else {}))
+
+    def _write(self, x: float, y: float, text: str, options: dict[str, str]) -> None:
         lines = text.split("\n")
         top = y + LETTER * (0.35 - 0.6 * (len(lines) - 1))
-        options = {"font_weight": "bold"} if bold else {}
-        options["style"] = f"paint-order:stroke;stroke:{PAGE};stroke-width:3px"  # a rim, so that no line runs into it
         for number, line in enumerate(lines):
             at = top + 1.2 * LETTER * number
-            self._add(svg.Text(line, LETTER, x, at, text_anchor=anchor, fill="currentColor", **options))
+            self._add(svg.Text(line, LETTER, x, at, **{"text_anchor": "middle", "fill": "currentColor"} | options))
 
     def line(self, start: Point, end: Point, *, tone: str = "plain", dashed: bool = False) -> None:
         """Draw a line, dashed for what is only meant or waited for."""
@@ -135,8 +137,11 @@ def swimlanes(alt: str, actors: Sequence[str], steps: Sequence[tuple[str, ...]])
                 (source, y), (target, y), text, lost=kind == "lose", tone="bad" if kind == "lose" else "plain"
             )
         elif kind == "line":
+            rows = text.split("\n")
+            size = 0.6 * LETTER * max(map(len, rows)), 1.2 * LETTER * len(rows)
+            picture._add(svg.Rectangle(2, y - 4 - size[1], *size, style=f"fill:{PAGE}"))  # hides the lanes behind it
             picture.line((0, y), (360, y), tone="accent")
-            picture.label(4, y - 0.6 * LETTER * (1 + text.count("\n")), text, anchor="start", bold=True)
+            picture.label(4, y - 4 - size[1] / 2, text, anchor="start", bold=True)
         else:
             width = 8 + 0.58 * LETTER * max(map(len, text.split("\n")))
             picture.box(

@@ -64,6 +64,7 @@ class Shard:
     def _fence(self, epoch: int, visits: int = 0) -> None:
         """Take no more writes of a smaller epoch. Every other write on a shard begins with this."""
         self.visits += visits
+        require(not self.ledger._halted, "ledger: no dispute must be under way")
         require(epoch >= self.epoch, "shard: coordinator must not outlive a recovery", epoch=epoch, seen=self.epoch)
         self.epoch = epoch
 
@@ -155,6 +156,7 @@ class ShardedLedger:
         self.shards = [Shard(Ledger(chain, opening)) for opening in openings]
         for at, shard in enumerate(self.shards):  # or one order could be carried out on two shards
             shard.ledger._family = self.shards[0].ledger._family
+            shard.ledger._contracts = self.shards[0].ledger._contracts  # each lies on one shard: others pay it nothing
             shard.ledger._keeps = lambda account, at=at: shard_of(account, shards) == at  # type: ignore[misc]
         self._start = shards * supply
 

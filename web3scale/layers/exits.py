@@ -3,13 +3,14 @@
 The *sequencer* alone may post a batch and the state root after it; the root becomes *final* when its challenge period
 is over and nobody has won a dispute against it. Money comes in by a *deposit*. It goes out through the *exit account*
 that every user has in the rollup: no key signs for it, so what is paid into it stays, and the contract pays out once
-what it holds under a final root. A user whom the sequencer ignores *forces* a transfer; if it is not in a posted batch
-in time, anybody may *stop* the rollup, and then all balances under the last final root can be withdrawn.
+what it holds under a final root. A user whom the sequencer ignores *forces* a transfer; if no batch that is posted
+later holds it in time, anybody may *stop* the rollup, and then all balances under the last final root can be withdrawn.
 
 Kept small: users are fixed at the start, one root is pending at a time, deposits wait until none is, a dispute takes no
 block, nobody leaves a bond, fees stay with the contract, and who calls it pays no gas. `post` is the sequencer's own
-call: the program that it hands in stands for the answers that it would sign. A deposit changes the root that a claim
-starts from, so the sequencer signs anew. Definition 3.2 of the book, for the payments under a final root.
+call: the program that it hands in stands for the answers that it would sign, and both parties' programs return. A
+deposit changes the root that a claim starts from, so the sequencer signs anew, and whoever wins every race for a block
+with a deposit keeps it from posting. Definition 3.2 of the book, for the payments under a final root.
 Sources: Kalodner et al. (2018), USENIX Security; Buterin (2021), An incomplete guide to rollups.
 """
 
@@ -116,7 +117,8 @@ class RollupContract:
         require(chain not in main._family, "RollupContract: no two chains may have one name", chain=chain)
         opening = opening_ledger(chain, users)
         self.accounts = tuple(opening._names)  # by index
-        distinct = len(self.accounts) == 2 * len(users) + 1 and all(user in main for user in users)
+        distinct = len(self.accounts) == 2 * len(users) + 1
+        distinct = distinct and all(user in main and user not in main._contracts for user in users)
         require(distinct, "RollupContract: users must be all different, with accounts on layer 1", users=len(users))
         # else a transfer forced just after a post would be overdue before the sequencer can post again
         patient = forced_blocks > challenge_blocks
@@ -132,13 +134,13 @@ class RollupContract:
         self.pending: Pending | None = None
         self.posted, self.stopped = 0, False
         self.queue: dict[bytes, int] = {}  # forced records, each with the height at which it is overdue
-        self._disputing = False  # while the parties' programs run: they may call this contract
+        self._taken = 0  # all deposits
         self._paid: dict[bytes, int] = {}  # what was paid out for each account of the rollup so far
 
     @property
     def held(self) -> int:
         """All deposits that are not paid out, in base units."""
-        return self.main.balance(self.account)
+        return self._taken - sum(self._paid.values())  # not its balance: anybody may have paid in before it was made
 
     def deposit(self, order: Signed[Transfer], proof: AccountProof) -> None:
         """Take money by a transfer of layer 1 that its owner signed, and credit the same key under the final root."""
@@ -151,6 +153,7 @@ class RollupContract:
         self._check(proof)
         self.main._check_state(order.body)
         self.main._charge(order.body, order.body.payments)
+        self._taken += amount
         leaf = leaf_hash(replace(proof, balance=proof.balance + amount).leaf)
         self.root = root_from_proof(leaf, proof.index, proof.size, proof.path) or self.root  # the path fits: never None
 
@@ -173,11 +176,11 @@ class RollupContract:
         """Dispute the pending root, in time; if the challenger wins, it is gone."""
         pending, height, deadline = self._posted("challenge")
         require(height < deadline, "challenge: it must be in time", height=height, deadline=deadline)
-        self._disputing = True
+        self.main._halted = True  # the parties' programs may call anything: neither this contract nor time moves
         try:
             verdict = dispute(pending.claim, pending.proposer, challenger)
         finally:
-            self._disputing = False
+            self.main._halted = False
         if verdict.winner == "challenger":
             self.pending = None
         return verdict
@@ -205,7 +208,7 @@ class RollupContract:
         """End the rollup if a forced transfer is overdue and in no posted batch; a pending root is dropped."""
         require(not self.stopped, "stop: once only")
         height, pending = self.main.height, self.pending
-        require(not self._disputing, "stop: no dispute must be under way")
+        require(not self.main._halted, "stop: no dispute must be under way")
         settled = pending is None or height < pending.deadline
         require(settled, "stop: a root whose challenge period is over must be settled first", height=height)
         missing = {*self.queue} - {*(pending.forced if pending else ())}
@@ -236,5 +239,5 @@ class RollupContract:
     def _posted(self, step: str) -> tuple[Pending, int, int]:
         if self.pending is None:
             raise Rejected(f"{step}: a root must be pending")
-        require(not self._disputing, f"{step}: no dispute must be under way")
+        require(not self.main._halted, f"{step}: no dispute must be under way")
         return self.pending, self.main.height, self.pending.deadline

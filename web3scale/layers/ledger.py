@@ -183,6 +183,7 @@ class Ledger:
         self._closed: set[bytes] = set()  # accounts of contracts that no transfer may pay
         self._contracts: set[bytes] = set()
         self._family = {chain}  # the names of the chains that bridges join to this one, its own included: no two alike
+        self._halted = False  # no block while the programs of a dispute run: it takes none
         self._keeps: Callable[[bytes], bool] = lambda account: True  # whose accounts: on a shard, not everybody's
         self._tree = MerkleTree(account_leaf(*self._state(i)) for i in range(len(opening)))
         self._dirty: set[int] = set()  # accounts whose leaf in the tree is older than their state
@@ -231,13 +232,17 @@ class Ledger:
 
     def open(self, account: bytes) -> None:
         """Open an account with nothing in it."""
+        require(account not in self._contracts, "ledger: a contract opens its own account", account=account)
+        require(self._keeps(account), "ledger: account must lie here", account=account)
+        self._open(account)
+
+    def _open(self, account: bytes) -> None:
         require(account not in self._index, "ledger: account must be new", account=account)
-        require(account in self._contracts or self._keeps(account), "ledger: account must lie here", account=account)
+        self._tree.append(account_leaf(account, 0, 0))
         self._index[account] = len(self._names)
         self._names.append(account)
         self._balance.append(0)
         self._nonce.append(0)
-        self._tree.append(account_leaf(account, 0, 0))
 
     def apply(self, transfer: Signed[Transfer]) -> Receipt:
         """Append a block of one transfer, and return its receipt."""
@@ -248,6 +253,7 @@ class Ledger:
 
         What are no signed transfers is a DomainError, and no block; nor is there one if `transfers` raise midway.
         """
+        require(not self._halted, "ledger: no dispute must be under way")
         given = tuple(checked("Ledger.apply_block", "transfers", transfers, Iterable[Signed[Transfer]]))
         refusals = [refusal_of(check_form, transfer, self.chain) for transfer in given]
         before, apply = self.root, self._apply
@@ -307,5 +313,5 @@ class Ledger:
         require(account not in self._contracts, "ledger: a chain has one contract of a name", name=name)
         self._contracts.add(account)
         if account not in self:
-            self.open(account)
+            self._open(account)
         return account
