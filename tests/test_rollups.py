@@ -343,7 +343,7 @@ def test_a_root_under_dispute_is_neither_settled_nor_dropped_from_within():
     rollup.refuses("a root must be pending", rollup.contract.settle)
     proof = rich.state.prove(rich.exit_of(0))
     rollup.refuses("under the last final root", rollup.contract.withdraw, USERS[0], proof)
-    rollup.wait(3)
+    rollup.wait(5)
     rollup.contract.stop()  # the lock is off again
 
 
