@@ -248,8 +248,9 @@ class ChannelContract:
 class ChannelParty:
     """One participant, who keeps to Algorithm 3.2 and so is paid what Theorem 3.1 promises, whatever the other does.
 
-    Its owner must let it `watch` so often that successive looks are fewer than `challenge_blocks` blocks apart, and
-    count a payment as received once `complete` has returned the revocation of what was before.
+    Its owner must let it `watch` so often that successive looks are fewer than `challenge_blocks` blocks apart, lose
+    none of its attributes, and count a payment as received once `complete` has returned the revocation of what was
+    before.
     """
 
     def __init__(self, key: SigningKey, terms: Terms) -> None:

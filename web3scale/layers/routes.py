@@ -67,7 +67,7 @@ class PromiseContract:
         self._waiting[digest(promise)] = True
 
     def claim(self, promise: Promise, preimage: bytes) -> None:
-        """Pay the payee, in time, for the preimage: whoever shows it."""
+        """Pay the payee, in time, for the preimage: whoever shows it. On Bitcoin a late claim races the refund."""
         height = self.ledger.height
         require(sha256(preimage).digest() == promise.hash, "claim: preimage must be that of the hash")
         require(height < promise.expiry, "claim: it must come before the expiry", height=height, expiry=promise.expiry)
