@@ -5,8 +5,8 @@ decides. A *coordinator* is a program that carries one transfer: it may crash or
 *visit* is a message with a transfer to one shard. The *epoch* counts recoveries: no shard takes a write of an epoch
 older than it has seen.
 
-A message may be lost, or late even by a recovery; none may come twice, which a connection that numbers them sees to. A
-recovery needs every shard to answer, and while home is down nobody else can decide.
+A message may be lost, or late even by a recovery; none may come twice, since a shard does not remember which transfers
+it has finished. A recovery needs every shard to answer, and while home is down nobody else can decide.
 
 Money passes between shards as between banks that clear: home moves the amounts for other shards into its *clearing*
 account when it decides, and another shard pays its recipients out of its own when it commits. At the start each such
