@@ -399,20 +399,22 @@ def test_what_was_paid_before_the_contract_was_made_is_no_deposit():
 
 
 def test_a_deposit_cannot_be_carried_to_another_shard():
-    """A contract lies on one shard, even where its hash names another: nobody opens its account there."""
+    """A contract lies on one shard, the one of its ledger, whatever its name: nobody opens its account elsewhere."""
     users = [u for u in (public_key(example_key(f"user {i}")) for i in range(9)) if crossshard.shard_of(u, 2) == 0]
     keys = {public_key(k): k for k in (example_key(f"user {i}") for i in range(9))}
     name = next(n for n in map("r{}".format, range(9)) if on_shard_1(n))
     for opened_early in (False, True):
         shards = crossshard.ShardedLedger("main", 2, dict.fromkeys(users, 100))
         home, other = (shard.ledger for shard in shards.shards)
+        early = ledger.contract_account("main", f"rollup {name}")
         if opened_early:
-            other.open(ledger.contract_account("main", f"rollup {name}"))
+            other.open(early)
         terms = {"challenge_blocks": 3, "forced_blocks": 5}
         contract = exits.RollupContract(home, name, users, public_key(SEQUENCER), **terms)
-        if not opened_early:
-            with pytest.raises(Rejected, match="a contract opens its own account"):
-                other.open(contract.account)
+        assert contract.account != early
+        for shard, rule in ((other, "must lie here"), (home, "a contract opens its own")):
+            with pytest.raises(Rejected, match=rule):
+                shard.open(contract.account)
         order = ledger.sign_transfer(keys[users[0]], "main", {contract.account: 60}, fee=0, nonce=1)
         assert not shards.apply(order).accepted
         contract.deposit(order, exits.opening_ledger(name, users).prove(users[0]))

@@ -64,13 +64,13 @@ class Shard:
     def _fence(self, epoch: int, visits: int = 0) -> None:
         """Take no more writes of a smaller epoch. Every other write on a shard begins with this."""
         self.visits += visits
-        require(not self.ledger._halted, "ledger: no dispute must be under way")
         require(epoch >= self.epoch, "shard: coordinator must not outlive a recovery", epoch=epoch, seen=self.epoch)
         self.epoch = epoch
 
     def _lock(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Check a transfer, and hold its sender's account for it: phase one at home."""
         self._fence(epoch, visits=1)
+        self.ledger._check_time()
         check_form(transfer, self.ledger.chain)
         self.ledger._check_state(transfer.body)
         self.ledger._check_recipients(payments.items(), self.ledger._contracts)
@@ -80,12 +80,14 @@ class Shard:
     def _prepare(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Promise to pay the recipients kept here: phase one elsewhere."""
         self._fence(epoch, visits=1)
+        self.ledger._check_time()
         self.ledger._check_recipients(payments.items(), self.ledger._contracts)
         self.prepared[transfer] = payments
 
     def _decide(self, epoch: int, transfer: Signed[Transfer], payments: Mapping[bytes, int]) -> None:
         """Charge the sender, pay the recipients kept here, release the lock: from here on the transfer has happened."""
         self._fence(epoch, visits=1)
+        self.ledger._check_time()
         order = transfer.body
         require(transfer in self.locked, "transfer: home must hold its lock", sender=order.sender)
         self.ledger._held.remove(order.sender)
@@ -98,6 +100,7 @@ class Shard:
     def _commit(self, epoch: int, transfer: Signed[Transfer]) -> None:
         """Pay the recipients kept here; a second time changes nothing."""
         self._fence(epoch, visits=1)
+        self.ledger._check_time()
         if payments := self.prepared.pop(transfer, None):
             before = self.ledger.root
             for recipient, amount in payments.items():
@@ -156,7 +159,6 @@ class ShardedLedger:
         self.shards = [Shard(Ledger(chain, opening)) for opening in openings]
         for at, shard in enumerate(self.shards):  # or one order could be carried out on two shards
             shard.ledger._family = self.shards[0].ledger._family
-            shard.ledger._contracts = self.shards[0].ledger._contracts  # each lies on one shard: others pay it nothing
             shard.ledger._keeps = lambda account, at=at: shard_of(account, shards) == at  # type: ignore[misc]
         self._start = shards * supply
 
@@ -202,7 +204,8 @@ class ShardedLedger:
         """Carry a transfer out, and yield after each write on one shard: a crash may come after any of them.
 
         If a shard refuses the transfer, it is aborted on all, nothing has changed, and the refusal is raised. What it
-        refuses to a coordinator that slept through a recovery says nothing of the transfer: see `recovered`.
+        refuses to a coordinator that slept through a recovery, or after a decision, says nothing of the transfer: see
+        `recovered`.
         """
         epoch = self.shards[0].epoch
         (home, mine), *others = self.touched(transfer.body).items()

@@ -114,6 +114,7 @@ class RollupContract:
         challenge_blocks: q.Positive,
         forced_blocks: q.Positive,
     ) -> None:
+        users = tuple(users)
         require(chain not in main._family, "RollupContract: no two chains may have one name", chain=chain)
         opening = opening_ledger(chain, users)
         self.accounts = tuple(opening._names)  # by index
@@ -128,7 +129,7 @@ class RollupContract:
         self.main, self.account = main, main._contract(f"rollup {chain}")
         main._closed.add(self.account)  # money that is paid in without a deposit would belong to nobody
         main._family.add(chain)
-        self.chain, self.users, self.sequencer = chain, tuple(users), sequencer
+        self.chain, self.users, self.sequencer = chain, users, sequencer
         self.challenge_blocks, self.forced_blocks = challenge_blocks, forced_blocks
         self.root = opening.root  # the last final root
         self.pending: Pending | None = None
@@ -219,7 +220,7 @@ class RollupContract:
     def withdraw(self, user: bytes, proof: AccountProof) -> None:
         """Pay a user what the exit account holds under the last final root; after a stop, what the account holds."""
         theirs = {exit_account(self.chain, user)} | ({user} if self.stopped else set())
-        mine = user in self.users and proof.account in theirs
+        mine = user in self.users and proof.account in theirs and user not in self.main._contracts
         require(mine, "withdraw: account must be the user's exit, or own after a stop")
         self._check(proof)
         due = proof.balance - self._paid.get(proof.account, 0)

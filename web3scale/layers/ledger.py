@@ -11,6 +11,7 @@ for: its rules, and nothing else, move its money. Algorithm 3.1 of the book. Sou
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from itertools import count
 from typing import NamedTuple
 
 from nacl.signing import SigningKey
@@ -137,13 +138,15 @@ def check_form(transfer: Signed[Transfer], chain: str) -> None:
         raise Rejected("transfer: the sender must sign exactly this", sender=order.sender)
 
 
-def contract_account(chain: str, name: str) -> bytes:
+def contract_account(chain: str, name: str, salt: int = 0) -> bytes:
     """Return the account of a contract `name` on a `chain`: a hash, so that nobody has a key for it.
+
+    On a shard the `salt` is the first whose account lies there; elsewhere it is 0.
 
     >>> len(contract_account("main", "channels"))
     32
     """
-    return tagged_hash("web3scale/contract", encode(chain, name))
+    return tagged_hash("web3scale/contract", encode(chain, name, salt) if salt else encode(chain, name))
 
 
 class _Places(dict[bytes, int]):
@@ -253,7 +256,7 @@ class Ledger:
 
         What are no signed transfers is a DomainError, and no block; nor is there one if `transfers` raise midway.
         """
-        require(not self._halted, "ledger: no dispute must be under way")
+        self._check_time()
         given = tuple(checked("Ledger.apply_block", "transfers", transfers, Iterable[Signed[Transfer]]))
         refusals = [refusal_of(check_form, transfer, self.chain) for transfer in given]
         before, apply = self.root, self._apply
@@ -270,6 +273,9 @@ class Ledger:
         self._charge(order, order.payments)
 
     # For the rules of the chain itself: a stranger has no way to call these
+
+    def _check_time(self) -> None:
+        require(not self._halted, "ledger: no dispute must be under way")
 
     def _check_state(self, order: Transfer) -> None:
         """Check a transfer against the sender's account."""
@@ -309,7 +315,8 @@ class Ledger:
 
     def _contract(self, name: str) -> bytes:
         """Give out the account of a contract, once: two contracts with one account would pay twice for one promise."""
-        account = contract_account(self.chain, name)
+        accounts = (contract_account(self.chain, name, salt) for salt in count())
+        account = next(filter(self._keeps, accounts))  # on a shard: one that all others would look for here
         require(account not in self._contracts, "ledger: a chain has one contract of a name", name=name)
         self._contracts.add(account)
         if account not in self:
