@@ -768,3 +768,16 @@ class Shards(RuleBasedStateMachine):
 
 TestShards = Shards.TestCase
 TestShards.settings = settings(max_examples=500, stateful_step_count=20, deadline=None, derandomize=True)
+
+
+def test_a_dispute_on_one_shard_leaves_no_account_of_another_locked():
+    """While the programs of a dispute run no block is made, so a promise is refused; the abort needs no block."""
+    sharded, before = fresh(), state(fresh())
+    transfer = pay(0, {NAMES[2]: 5})
+    home, away = (sharded.home(NAMES[i]) for i in (0, 2))
+    assert home is not away
+    away.ledger._halted = True
+    assert "no dispute must be under way" in str(sharded.apply(transfer).refusal)
+    assert state(sharded) == before
+    away.ledger._halted = False
+    assert sharded.apply(transfer).accepted
