@@ -571,6 +571,19 @@ def test_honest_but_late_is_not_punished():
     assert (payouts(contract), contract.record(TERMS.channel).punished) == ((1, 9), ())
 
 
+def test_a_state_completed_after_a_posting_may_still_be_closed_together():
+    """Alice signed state 1 and posted state 0; once she holds state 1, both may close with it, unrevoked."""
+    _, contract, A, B = opened()
+    state = next_state(TERMS, TERMS.opening, ALICE, 5)
+    whole = Signed(state, (A.sign(state), B.sign(state)))
+    B.complete(whole)
+    contract.post(A.posting())
+    refused(contract, "party: another state is signed and not completed", A.sign_closing)
+    assert A.complete(whole) is None
+    contract.close_together(Signed(Closing(state), (A.sign_closing(), B.sign_closing())))
+    assert payouts(contract) == (1, 9)
+
+
 def test_once_a_posting_is_seen_nothing_more_is_signed_or_revoked():
     """Bob would ship goods for a payment in a channel that pays by an older state a moment later."""
     _, contract, A, B = opened()
