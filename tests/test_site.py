@@ -1,7 +1,9 @@
 """The built book, without a browser. Run after `jupyter-book build`."""
 
 import ast
+import gzip
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -47,6 +49,34 @@ def test_no_page_points_at_a_repository_that_is_not_ours():
         page = path.read_text(encoding="utf-8")
         assert "mybinder.org" not in page
         assert "github.com/executablebooks/jupyter-book" not in page
+
+
+def head(text):
+    return text.split("</head>")[0]
+
+
+@pytest.mark.parametrize("page", [*outline.pages(), "genindex", "search"])
+def test_a_page_is_light(page):
+    text = (SITE / f"{page}.html").read_text(encoding="utf-8")
+    assert len(gzip.compress(text.encode())) < 80_000
+    scripts = re.findall(r"<script[^>]*src=[^>]*>", text)
+    assert len(scripts) > 5
+    if page != "search":
+        assert [s for s in scripts if "defer" not in s] == []
+        assert "searchindex.js" not in text
+    assert ("mathjax/" in head(text)) == ('class="math' in text)
+    frames = re.findall(r'<img alt="[^"]*"[^>]*src="([^"]+\.svg)">', text)
+    assert "base64" not in text
+    assert all((SITE / page).parent.joinpath(f).is_file() for f in frames)
+    notebook = ROOT / f"{page}.ipynb"
+    stored = notebook.read_text(encoding="utf-8").count("data:image/svg+xml") if notebook.exists() else 0
+    assert len(frames) == stored
+
+
+def test_no_frame_is_left_of_an_earlier_build():
+    found = {path.name for path in (SITE / "_images").glob("frame-*.svg")}
+    texts = "".join(path.read_text(encoding="utf-8") for path in SITE.glob("chapters/*.html"))
+    assert found == set(re.findall(r"frame-\w+\.svg", texts))
 
 
 def build(folder, *options):

@@ -29,6 +29,24 @@ def test_a_page_of_a_server(visit, address, slider_pages):
         refuse([*math_faults(found.page), *image_faults(found.page), *slider_faults(found.page), *found.faults])
 
 
+@pytest.mark.parametrize("kind", ["folder", "server"])
+def test_frames_are_fetched_when_a_slider_is_first_used(visit, site, address, slider_pages, kind):
+    with visit(f"{site.as_uri()}/" if kind == "folder" else address, slider_pages[0]) as found:
+
+        def frames():
+            return {url for url in found.urls if "frame-" in url}
+
+        figure = found.page.locator(".explore").first
+        figure.scroll_into_view_if_needed()
+        found.page.wait_for_load_state("networkidle")
+        before = frames()
+        assert len(before) <= found.page.locator(".explore").count()  # each figure's first
+        figure.locator("input").first.focus()
+        found.page.wait_for_load_state("networkidle")
+        assert len(frames()) >= len(before) + figure.locator("img").count() - 1
+        assert found.faults == []
+
+
 def test_a_page_opened_on_a_phone_is_the_page_made_narrow(visit, site, slider_pages, phone, desk):
     # test_page narrows the window in place: this is what allows it to
     drawn = "() => [...document.querySelectorAll('body *')].map(e => [e.tagName, e.className, e.offsetWidth].join(' '))"
@@ -90,7 +108,7 @@ BODY = rf"""<h1>Two</h1><p style="{PALE}">pale by day</p><p class="pale-in-the-d
   e => e.replaceWith(e.cloneNode(true))))</script>"""
 EXPECTED = [
     "title: headings of the first level",
-    "light: color-contrast: #api-reference > p",
+    "light: color-contrast: #notation > p",
     "light: image-alt",
     "light: SPAN.pale-token .*: contrast 1.10",
     "light: MJX-C.* contrast 1.10",
@@ -118,7 +136,7 @@ EXPECTED = [
 
 @pytest.fixture(scope="module")
 def broken(site, tmp_path_factory):
-    """A copy of the book in which the API's first page is one with faults, beneath the book's own style sheets."""
+    """A copy of the book in which the notation is a page with faults, beneath the book's own style sheets."""
     folder = tmp_path_factory.mktemp("broken")
     for path in site.iterdir():
         if path.name != "chapters":
@@ -130,7 +148,7 @@ def broken(site, tmp_path_factory):
 
 
 def test_each_rule_finds_its_fault(site, broken, visit, phone, smallest_figure):
-    page = (site / "chapters/api.html").read_text("utf-8")
+    page = (site / "chapters/notation.html").read_text("utf-8")
     start = page.index("</h1>", page.index("<article")) + len("</h1>")
     (broken / "chapters/faulty.html").write_text(page[:start] + STYLE + BODY + smallest_figure + page[start:], "utf-8")
     assert len(link_faults(broken, ["chapters/faulty.html"])) == 6  # five links and a picture
