@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 from web3scale.errors import DomainError
 
 VIEW = "application/vnd.jupyter.widget-view+json"
-LIMIT = 25  # frames: each costs about 25 kB on the page and 0.1 s to draw
+LIMIT = 25  # frames: each costs about 25 kB in the notebook and 0.1 s to draw
 SCRIPT = "".join(files("web3scale").joinpath("explore.js").read_text(encoding="utf-8").splitlines())
 
 

@@ -43,6 +43,9 @@ IMAGES = """async () => {
     image.loading = 'eager';
     await image.decode().catch(() => null);
     if (!image.naturalWidth) faults.push('not shown: ' + image.src.slice(0, 80));
+    const [wide, high] = [image.offsetWidth, image.offsetHeight];
+    const stretch = high && image.naturalWidth ? wide * image.naturalHeight / (high * image.naturalWidth) : 1;
+    if (stretch > 1.02 || stretch < 0.98) faults.push('out of shape: ' + image.src.slice(0, 80));
     if (!image.alt.trim()) faults.push('no alternative text: ' + image.src.slice(0, 80));
   }
   return faults;
@@ -257,7 +260,7 @@ def different(what, one, other):
     return [f"{what}: {a}, then {b}" for a, b in zip(one, other, strict=True) if a != b][:5]
 
 
-def page_faults(found, folder, phone, sliders=False, limit=1_500_000):
+def page_faults(found, folder, phone, sliders=False, limit=800_000):
     """Apply every rule to an opened page, in one visit; return all faults, each with the place where it was seen."""
     page, faults = found.page, []
 
@@ -266,12 +269,12 @@ def page_faults(found, folder, phone, sliders=False, limit=1_500_000):
 
     # on a desk, by day: all that a reader gets
     desk = page.viewport_size
-    note("math", math_faults(page))
-    note("images", image_faults(page))
-    note("title", heading_faults(page))
     page.wait_for_load_state("networkidle")
     if (size := weight(found.urls, folder, found.home)) >= limit:
         note("weight", [f"{size} bytes"])
+    note("math", math_faults(page))
+    note("images", image_faults(page))
+    note("title", heading_faults(page))
     seen = {("light", "desk"): page.evaluate(COLOURS)}
     shape = page.evaluate(SHAPE)
     note("light", [*axe_faults(page, ALL), *contrast_faults(page)])

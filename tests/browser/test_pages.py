@@ -99,7 +99,9 @@ BODY = rf"""<h1>Two</h1><p style="{PALE}">pale by day</p><p class="pale-in-the-d
 <div class="highlight"><pre>good <span class="pale-token">token</span></pre></div>
 <p><span class="math notranslate nohighlight">\(\style{{color: #f4f4f4; background: white}}{{a + b}}\)</span></p>
 <p class="math">no formula</p><p>raw \frac{{1}}{{2}}</p><p class="math" id="unknown">\(\nonsense\)</p>
-<p class="math">\(\frac{{1}}\)</p><img src="none.png"><p style="width: 900px">wide</p>
+<p class="math">\(\frac{{1}}\)</p><img src="none.png">
+<img src="../_static/logo.svg" alt="the logo, pressed flat" style="width: 200px; height: 20px">
+<p style="width: 900px">wide</p>
 <div style="overflow: auto"><p style="width: 5000px" tabindex="0">scrolls</p></div>
 <p id="here-it-is"><a href="#here-it-is">good</a> <a href="#there">bad</a> <a href="api.html#there">bad</a>
 <a href="none.html">bad</a> <a href="../_static">bad</a> <a href="../../outside.html">bad</a></p>
@@ -122,6 +124,7 @@ EXPECTED = [
     r"math: raw: raw \\frac",
     "images: not shown",
     "images: no alternative text",
+    "images: out of shape: .*logo",
     "phone: .* px wide in a window of 390",
     "phone: P +: wide",
     "desk: .*: shows the frames .* alone",
