@@ -22,6 +22,21 @@ import nbformat
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
+# What JupyterLab writes into a notebook that it opens with the Python of environment.yml; were it not there already,
+# the notebook would be marked as changed before its reader has touched it. So would a folded output not `collapsed`.
+PYTHON = re.search(r"python=([\d.]+)", (ROOT / "environment.yml").read_text(encoding="utf-8"))[1]
+METADATA = {
+    "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
+    "language_info": {
+        "codemirror_mode": {"name": "ipython", "version": 3},
+        "file_extension": ".py",
+        "mimetype": "text/x-python",
+        "name": "python",
+        "nbconvert_exporter": "python",
+        "pygments_lexer": "ipython3",
+        "version": PYTHON,
+    },
+}
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # names a live widget: another one in every run
 PICTURES = {"image/png", "image/jpeg"}  # their bytes differ between machines
 
@@ -38,12 +53,11 @@ def run(text, folder, measured=False):
         coalesce_streams=True,  # how printed lines arrive, in one piece or in two, is a matter of time
         resources={"metadata": {"path": folder}},
     ).execute()
-    book.metadata = {
-        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
-        "language_info": {"name": "python"},
-    }
+    book.metadata = METADATA
     for cell in book.cells:
         cell.metadata.pop("execution", None)
+        if cell.metadata.get("jupyter", {}).get("outputs_hidden"):
+            cell.metadata["collapsed"] = True
         if not measured and kept.get(cell.id):
             cell.outputs = kept[cell.id]
         for output in cell.get("outputs", []):

@@ -1,12 +1,14 @@
-"""Numbers that a notebook shows in JupyterLab and in the book alike, and solutions that fold with their code.
+"""What a notebook shows in JupyterLab and in the book alike: numbers, links to terms, solutions folded with their code.
 
-`:enumerator: 1.1` is the option by which JupyterLab's MyST numbers a theorem or an exercise. Sphinx counts for
-itself; here it accepts the option, and the build fails where the two numbers differ.
+`:enumerator: 1.1` is the option by which JupyterLab's MyST numbers a theorem, an exercise or an equation. Sphinx counts
+for itself; here it accepts the option, and the build fails where the two numbers differ. A term is linked as a place in
+a file, `[load](glossary.md#term-load)`, which JupyterLab can open.
 """
 
 from docutils import nodes
 from docutils.parsers.rst import directives
 from sphinx.addnodes import pending_xref
+from sphinx.directives.patches import MathDirective
 from sphinx.transforms import SphinxTransform
 from sphinx.util import logging
 from sphinx_exercise.directive import ExerciseDirective
@@ -23,8 +25,9 @@ def accept_enumerator(directive):
     def run_and_note(self):
         if "enumerator" in self.options:
             noted = self.env.__dict__.setdefault("enumerators", {}).setdefault(self.env.docname, {})
-            noted[self.options.get("label", "")] = self.options["enumerator"]
-        elif "nonumber" not in self.options:
+            label = self.options.get("label", "")
+            noted[f"equation-{label}" if self.name == "math" else label] = self.options["enumerator"]
+        elif "nonumber" not in self.options and (self.name != "math" or "label" in self.options):
             log.warning("%s without :enumerator:", self.name, location=self.get_location(), type="numbered")
         return run(self)
 
@@ -43,6 +46,13 @@ def check(app, env):
                 log.warning(
                     "%r is printed as %s, not %s", label, printed.get(label), wanted, location=docname, type="numbered"
                 )
+
+
+def name_terms(app, doctree):
+    """Let a Markdown link find a term of the glossary, as it finds a section."""
+    slugs = app.env.metadata[app.env.docname].setdefault("myst_slugs", {})
+    for term in doctree.findall(nodes.term):
+        slugs |= {place: (term.line, place, term.astext()) for place in term["ids"]}
 
 
 def forget(app, env, docname):
@@ -85,9 +95,11 @@ class NumberFigureReferences(SphinxTransform):
 def setup(app):
     accept_enumerator(ElementDirective)
     accept_enumerator(ExerciseDirective)
+    accept_enumerator(MathDirective)
     app.add_transform(FoldSolutionCells)
     app.add_transform(NumberFigureReferences)
+    app.connect("doctree-read", name_terms)
     app.connect("env-purge-doc", forget)
     app.connect("env-merge-info", merge)
     app.connect("env-check-consistency", check)
-    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 1}
+    return {"parallel_read_safe": True, "parallel_write_safe": True, "env_version": 2}

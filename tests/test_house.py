@@ -14,12 +14,10 @@ import re
 import subprocess
 import sys
 import tokenize
-import tomllib
 from graphlib import CycleError, TopologicalSorter
 
 import outline
 import pytest
-import yaml
 from book import NOTEBOOKS, code_of
 from outline import ROOT
 
@@ -447,73 +445,3 @@ def test_the_code_of_the_readme_runs(capsys):
     for block in blocks:
         exec(block, {})
     assert re.search(r"\d", capsys.readouterr().out)
-
-
-# The environment of Binder holds the versions of pyproject.toml
-
-
-def pinned(requirements: list[str]) -> dict[str, str]:
-    return dict(r.replace(" ", "").lower().split("==") for r in requirements)
-
-
-def environment_faults(text: str, project: dict) -> list[str]:
-    """List what a conda environment says otherwise than pyproject.toml."""
-    extras = project["optional-dependencies"]
-    known = pinned(project["dependencies"]) | pinned(extras["lab"])
-    unwanted = set(pinned(extras["test"])) | set(pinned(extras["bench"]))
-    conda = yaml.safe_load(text)["dependencies"]
-    lines = [line for entry in conda if isinstance(entry, dict) for line in entry.get("pip", [])]
-    faults, installs = [], False
-    for line in lines:
-        if re.fullmatch(r"(-e )?\.(\[lab\])?", line):
-            installs = True
-        elif not re.fullmatch(r"[\w.-]+==[\w.]+", line):
-            faults.append(f"{line}: no pinned version")
-        else:
-            name, version = line.lower().split("==")
-            if name in known and version != known[name]:
-                faults.append(f"{line}: {known[name]} in pyproject.toml")
-            elif name not in known:
-                faults.append(f"{line}: not in pyproject.toml")
-    for entry in [*lines, *[e for e in conda if isinstance(e, str)]]:
-        if re.split(r"[=<>~! ]", entry.lower())[0] in unwanted:
-            faults.append(f"{entry}: readers need no tests or benchmarks")
-    return faults if installs else [*faults, "the package itself is not installed"]
-
-
-def test_environment_is_that_of_pyproject():
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
-    assert environment_faults((ROOT / "environment.yml").read_text(encoding="utf-8"), project) == []
-
-
-PROJECT = {
-    "dependencies": ["numpy==2.4.6"],
-    "optional-dependencies": {"lab": ["jupyterlab==4.6.6"], "test": ["pytest==9.2.0"], "bench": ["ciw==3.2.7"]},
-}
-
-
-@pytest.mark.parametrize(
-    ("pip", "faults"),
-    [
-        (["numpy==2.4.6", "jupyterlab==4.6.6", "-e ."], []),
-        (["-e .[lab]"], []),
-        (["numpy==2.4.5", "."], ["numpy==2.4.5: 2.4.6 in pyproject.toml"]),
-        (["numpy", "."], ["numpy: no pinned version"]),
-        (["numpy>=2.4.6", "."], ["numpy>=2.4.6: no pinned version"]),
-        (["numpy==2.4.6"], ["the package itself is not installed"]),
-        (["scipy==1.17.1", "."], ["scipy==1.17.1: not in pyproject.toml"]),
-        (["-e .[test]"], ["-e .[test]: no pinned version", "the package itself is not installed"]),
-        (
-            ["ciw==3.2.7", "."],
-            ["ciw==3.2.7: not in pyproject.toml", "ciw==3.2.7: readers need no tests or benchmarks"],
-        ),
-    ],
-)
-def test_environment_faults_are_seen(pip, faults):
-    text = yaml.safe_dump({"name": "x", "dependencies": ["python=3.12", "pip", {"pip": pip}]})
-    assert environment_faults(text, PROJECT) == faults
-
-
-def test_tests_are_unwanted_among_the_conda_packages_too():
-    text = yaml.safe_dump({"dependencies": ["python=3.12", "pytest", {"pip": ["."]}]})
-    assert environment_faults(text, PROJECT) == ["pytest: readers need no tests or benchmarks"]

@@ -137,6 +137,8 @@ def write(folder, text):
 def test_a_small_book_is_built_and_a_wrong_number_fails_it(small):
     _, done = build(small)
     assert done.returncode == 0, done.stdout + done.stderr
+    assert "mybinder.org" not in (small / "_build/html/chapters/one.html").read_text()
+    assert not (small / "_build/html/sitemap.xml").exists()
     write(small, THEOREM.replace(":enumerator: 1", ":enumerator: 1.9"))
     _, done = build(small)
     write(small, THEOREM)
@@ -144,15 +146,70 @@ def test_a_small_book_is_built_and_a_wrong_number_fails_it(small):
     assert "1.9" in done.stdout + done.stderr
 
 
-def test_with_an_address_every_link_follows_from_it(small):
-    page = small / "_build/html/chapters/one.html"
-    assert "mybinder.org" not in page.read_text()
+BINDER = "https://mybinder.org/v2/{}/main?urlpath=lab/tree/chapters/one.ipynb"
+
+
+@pytest.mark.parametrize(
+    ("address", "binder", "edit", "site"),
+    [
+        (
+            "https://github.com/our/book.git",
+            BINDER.format("gh/our/book"),
+            "https://github.com/our/book/edit/main/chapters/one.ipynb",
+            "https://our.github.io/book/",
+        ),
+        (
+            "https://gitlab.com/our/lab/book/",
+            BINDER.format("gl/our%2Flab%2Fbook"),
+            "https://gitlab.com/our/lab/book/-/edit/main/chapters/one.ipynb",
+            "https://our.gitlab.io/lab/book/",
+        ),
+        (
+            "https://codeberg.org/our/book",
+            BINDER.format("git/https%3A%2F%2Fcodeberg.org%2Four%2Fbook"),
+            "https://codeberg.org/our/book/_edit/main/chapters/one.ipynb",
+            "https://our.codeberg.page/book/",
+        ),
+    ],
+)
+def test_with_an_address_every_link_follows_from_it(small, address, binder, edit, site):
+    built = small / "_build/html"
     config = small / "_config.yml"
     text = config.read_text()
     assert 'url: ""' in text
-    config.write_text(text.replace('url: ""', 'url: "https://github.com/our/book"'))
+    config.write_text(text.replace('url: ""', f'url: "{address}"'))
     _, done = build(small, "--all")
+    page, map_of_site, lost = ((built / p).read_text() for p in ("chapters/one.html", "sitemap.xml", "404.html"))
     config.write_text(text)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "github.com/our/book" in page.read_text()
-    assert "mybinder.org" in page.read_text()
+    links = set(re.findall(r'<a href="(https://[^"]+)"', page))
+    assert {binder, edit} < links
+    assert all(link.startswith(("https://mybinder.org/", re.sub(r"(\.git)?/?$", "", address))) for link in links)
+    assert f'<link rel="canonical" href="{site}chapters/one.html"' in page
+    assert f'<meta property="og:image" content="{site}_static/page.png"' in page
+    assert (built / "_static/page.png").is_file()
+    assert f"<loc>{site}chapters/one.html</loc>" in map_of_site
+    assert "search.html" not in map_of_site
+    assert 'href="/' + site.split("/", 3)[3] + "_static/" in lost
+    assert "There is no such page" in lost
+
+
+def test_a_host_that_is_not_known_is_named(small):
+    config = small / "_config.yml"
+    text = config.read_text()
+    config.write_text(text.replace('url: ""', 'url: "https://git.example.org/our/book"'))
+    _, done = build(small, "--all")
+    config.write_text(text)
+    assert done.returncode != 0
+    assert "github.com, gitlab.com, codeberg.org" in done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("page", outline.written_pages())
+def test_a_page_says_what_it_is_about(page):
+    text = (SITE / f"{page}.html").read_text(encoding="utf-8")
+    (about,) = re.findall(r'<meta name="description" content="([^"]*)"', text)
+    assert len(about) > 50
+
+
+def test_the_site_is_taken_as_it_is():
+    assert (SITE / ".nojekyll").exists()

@@ -18,11 +18,11 @@ from playwright.sync_api import TimeoutError
 from .checks import refuse
 
 pytestmark = pytest.mark.browser
-CHAPTERS = Path(__file__).parents[2] / "chapters"
+ROOT = Path(__file__).parents[2]
+CHAPTERS = ROOT / "chapters"
 NOTEBOOKS = sorted(path.stem for path in CHAPTERS.glob("*.ipynb"))
 SETTINGS = {
     "@jupyterlab/notebook-extension/tracker": {"windowingMode": "none"},  # draw all cells, not those on the screen
-    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 
 # All cells are in the page, and MyST has drawn every one that holds text.
@@ -89,6 +89,8 @@ def folder(tmp_path_factory):
         cell.outputs = [o for o in cell.outputs if "image/png" in o.get("data", {})]
         cell.execution_count = None  # what has a number has run
     nbformat.write(slider, root / "chapters" / "slider.ipynb")
+    (root / "overrides").mkdir()
+    shutil.copy(ROOT / "_ext/jupyterlab.json", root / "overrides/overrides.json")  # as postBuild does
     for plugin, values in SETTINGS.items():
         path = root / "settings" / f"{plugin}.jupyterlab-settings"
         path.parent.mkdir(parents=True)
@@ -111,9 +113,16 @@ def lab(browser, folder):
     environment = {name: value for name, value in os.environ.items() if not name.startswith(("JUPYTER", "IPYTHON"))}
     environment |= {name: str(folder / place) for name, place in own.items()}
     command = [sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root", "--ip=127.0.0.1", "--port=0"]
-    command += ["--IdentityProvider.token=", "--ServerApp.password=", f"--ServerApp.root_dir={folder / 'chapters'}"]
+    command += [
+        f"--LabApp.app_settings_dir={folder / 'overrides'}",
+        "--IdentityProvider.token=",
+        "--ServerApp.password=",
+        f"--ServerApp.root_dir={folder / 'chapters'}",
+    ]
     with (folder / "log").open("w") as log:
-        server = subprocess.Popen([*command, "--LabApp.news_url=None"], env=environment, stdout=log, stderr=log)
+        trust = [sys.executable, "-m", "jupyter", "trust", *sorted((folder / "chapters").glob("*.ipynb"))]
+        subprocess.run(trust, env=environment, stdout=log, stderr=log, check=True)  # as postBuild does
+        server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         end = time.monotonic() + 60
         while not (found := list((folder / "runtime").glob("jpserver-*.json"))) or not found[0].read_text():
@@ -135,6 +144,8 @@ def shown(browser, lab, folder):
         notebook = nbformat.read(folder / "chapters" / f"{name}.ipynb", as_version=4)
         context = browser.new_context(viewport={"width": 1400, "height": 1000})
         page = context.new_page()
+        page.said = []
+        page.on("console", lambda message: page.said.append(message.text))
         page.goto(f"{lab}lab/tree/{name}.ipynb?reset")
         page.wait_for_function(DRAWN, arg=len(notebook.cells), timeout=60_000)
         yield page, notebook
@@ -170,6 +181,27 @@ def test_notebook_is_drawn_in_jupyterlab(shown, name):
         faults = page.evaluate(MARKDOWN, labels(notebook))
         open_ones = page.evaluate(FOLDED, solutions(notebook))
         refuse([*faults, *(f"cell {number + 1}: solution not folded" for number in open_ones)])
+
+
+@pytest.mark.parametrize("name", ["start", "02_2_network"])
+def test_a_notebook_opens_as_it_is_and_without_news(shown, name):
+    with shown(name) as (page, notebook):
+        page.wait_for_function(IDLE, timeout=180_000)
+        page.wait_for_timeout(500)  # what a kernel says of itself is written into the notebook a moment later
+        assert page.locator(".jp-mod-dirty").all_text_contents() == []
+        assert page.locator(".Toastify__toast").all_text_contents() == []
+        assert [text for text in page.said if "Unsatisfied version" in text] == []
+        shown_by = [o.get("data", {}).get("text/html", "") for c in notebook.cells for o in c.get("outputs", [])]
+        assert page.locator(".jp-OutputArea svg[role=img]").count() == sum("<svg" in html for html in shown_by)
+        text = "\n".join(cell.source for cell in notebook.cells)
+        for label, number in re.findall(r"```\{math\}\n:label: (\S+)\n:enumerator: (\S+)", text):
+            assert f"({number})" in page.locator(f".myst [id='{label}']").text_content()
+
+
+def test_a_term_leads_to_the_glossary(shown):
+    with shown("start") as (page, _):
+        page.locator(".myst a", has_text="speed-up").first.click()
+        page.locator(".jp-MarkdownViewer .myst h1", has_text="Glossary").wait_for(timeout=30_000)
 
 
 def test_each_rule_finds_its_fault(shown):
