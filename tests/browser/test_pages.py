@@ -175,3 +175,15 @@ def test_answers_of_a_server_are_noted(tmp_path, visit, serving):
     with serving(tmp_path) as home, visit(home, "faulty") as found:
         found.page.wait_for_load_state("networkidle")
         assert any(fault.startswith("404: ") for fault in found.faults)
+
+
+def test_a_printed_page_has_its_number_and_folded_solutions(visit, site):
+    with visit(f"{site.as_uri()}/", "chapters/01_1_meaning") as found:
+        found.page.emulate_media(media="print")
+        found.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+        shown = [h.inner_text() for h in found.page.locator("h1").all() if h.is_visible()]
+        assert shown == ["1.1. Meaning"]
+        solutions = found.page.locator(".solution > section, .solution > *:not(.admonition-title)")
+        assert solutions.count() > 4
+        assert not any(s.is_visible() for s in solutions.all())
+        assert found.page.locator(".exercise").first.is_visible()
