@@ -7,7 +7,7 @@ NBVAL := --nbval --nbval-sanitize-with tests/nbval.cfg
 export PYTHONHASHSEED := 0
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help book check test notebooks bench clean
+.PHONY: help book check test notebooks student bench clean
 .DELETE_ON_ERROR:
 
 help:
@@ -15,6 +15,7 @@ help:
 	@echo "make check      the checks that your change needs (CHAPTER=3, CHAPTER=03_2 or CHAPTER=a: those of a chapter)"
 	@echo "make test       every check (browser checks where Chromium is installed)"
 	@echo "make notebooks  run all notebooks and store their outputs (MEASURED=1: also what measures this machine)"
+	@echo "make student    write all notebooks without their solutions into _build/student"
 	@echo "make bench      timings beside other libraries"
 	@echo "make clean      remove the built book and the virtual environment"
 
@@ -50,6 +51,9 @@ test: .venv/installed
 
 notebooks: .venv/installed
 	$(BIN)/python _ext/execute.py $(if $(MEASURED),--measured)
+
+student: .venv/installed
+	@$(BIN)/python _ext/student.py
 
 bench: .venv/installed
 	$(BIN)/python benchmarks/queues.py
