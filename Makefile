@@ -7,12 +7,13 @@ NBVAL := --nbval --nbval-sanitize-with tests/nbval.cfg
 export PYTHONHASHSEED := 0
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help book lab check test notebooks oldest newest links bench clean
+.PHONY: help book lab student check test notebooks oldest newest links bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book       build the book into _build/html"
 	@echo "make lab        open the book in JupyterLab, to run and change it"
+	@echo "make student    write all notebooks without their solutions into _build/student"
 	@echo "make check      the checks that your change needs (CHAPTER=3, CHAPTER=03_2 or CHAPTER=a: those of a chapter)"
 	@echo "make test       every check (browser checks where Chromium is installed)"
 	@echo "make notebooks  run all notebooks and store their outputs (MEASURED=1: also what measures this machine)"
@@ -48,6 +49,9 @@ book: .venv/for-book
 lab: .venv/for-lab
 	@PATH="$(CURDIR)/$(BIN):$$PATH" ./postBuild
 	$(BIN)/jupyter lab --ServerApp.root_dir=. --LabApp.default_url=/lab/tree/chapters/start.ipynb
+
+student: .venv/for-book
+	@$(BIN)/python _ext/student.py
 
 check: .venv/for-all
 	@$(BIN)/python _ext/check.py $(CHAPTER)

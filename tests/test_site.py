@@ -14,6 +14,7 @@ from pathlib import Path
 import nbformat
 import outline
 import pytest
+import student
 from book import ROOT
 
 pytestmark = pytest.mark.built
@@ -77,6 +78,27 @@ def test_no_frame_is_left_of_an_earlier_build():
     found = {path.name for path in (SITE / "_images").glob("frame-*.svg")}
     texts = "".join(path.read_text(encoding="utf-8") for path in SITE.glob("chapters/*.html"))
     assert found == set(re.findall(r"frame-\w+\.svg", texts))
+
+
+@pytest.fixture(scope="module")
+def editions(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("student")
+    student.write(folder)
+    return folder
+
+
+@pytest.mark.parametrize("page", [*outline.pages(), "genindex", "search"])
+def test_a_page_made_of_a_notebook_links_its_edition_without_solutions(page, editions):
+    text = (SITE / f"{page}.html").read_text(encoding="utf-8")
+    found = re.findall(
+        r'<a href="([^"]*)"[^>]*?btn-download-student-button[^>]*?title="([^"]+)"[^>]*>(.*?)</a>', text, re.S
+    )
+    assert len(found) == text.count("student/") == (ROOT / f"{page}.ipynb").exists()
+    for address, title, inside in found:
+        made = (SITE / page).parent / address
+        assert made.read_bytes() == (editions / made.name).read_bytes()
+        assert "without its solutions" in title
+        assert "Without solutions (.ipynb)" in inside
 
 
 def build(folder, *options):
@@ -192,6 +214,8 @@ def test_with_an_address_every_link_follows_from_it(small, address, binder, edit
     assert "search.html" not in map_of_site
     assert 'href="/' + site.split("/", 3)[3] + "_static/" in lost
     assert "There is no such page" in lost
+    made = (built / "student/one.ipynb").read_text(encoding="utf-8")
+    assert f"`pip install git+{address.rstrip('/')}` installs it, and the book's Binder has it" in made
 
 
 def test_a_host_that_is_not_known_is_named(small):
