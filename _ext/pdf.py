@@ -1,0 +1,133 @@
+"""The whole book as a PDF: run as a script by `make pdf`, and an extension for what LaTeX needs besides.
+
+Jupyter Book's LaTeX builder (sphinx-jupyterbook-latex) writes the text. Here its parts and numbers become those of the
+site, pictures become PDF, and folded code is printed, except where it only draws a figure.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+from docutils import nodes
+from sphinx.addnodes import start_of_file
+from sphinx.transforms.post_transforms import SphinxPostTransform
+from sphinx.transforms.post_transforms.images import ImageConverter
+from sphinx_jupyterbook_latex.nodes import RootHeader
+
+from web3scale.pictures import PAGE
+
+ROOT = Path(__file__).parent.parent
+NAME = "web3-scalability"
+# Debian's packages, and the program, the style or the font that shows that one is there
+NEEDED = {
+    "fonts-dejavu-core": "DejaVuSansMono.ttf",
+    "fonts-freefont-otf": "FreeSerif.otf",
+    "fonts-noto-cjk": "NotoSerifCJK-Regular.ttc",
+    "fonts-texgyre-math": "texgyretermes-math.otf",
+    "latexmk": "latexmk",
+    "librsvg2-bin": "rsvg-convert",
+    "texlive-lang-cjk": "xeCJK.sty",
+    "texlive-latex-extra": "tabulary.sty",
+    "texlive-xetex": "xelatex",
+}
+NUMBERED, UNNUMBERED = r"\setcounter{secnumdepth}{1}", r"\setcounter{secnumdepth}{-2}"
+
+
+def raw(text):
+    return nodes.raw("", text, format="latex")
+
+
+def to_pdf(svg, path):
+    """Write a drawing as PDF, in the colours of paper and a font of the PDF."""
+    style = "<style>svg { color: #000; font-family: FreeSans }</style>"
+    svg = re.sub(r"<svg[^>]*>", rf"\g<0>{style}", svg.replace(PAGE, "#fff"), count=1)
+    subprocess.run(["rsvg-convert", "--format=pdf", f"--output={path}"], input=svg.encode(), check=True)
+
+
+class ConvertPictures(ImageConverter):
+    """Convert drawings that are files."""
+
+    conversion_rules = [("image/svg+xml", "application/pdf")]  # noqa: RUF012
+
+    def is_available(self):
+        return True
+
+    def convert(self, source, target):
+        to_pdf(Path(source).read_text("utf-8"), target)
+        return True
+
+
+class PrepareCells(SphinxPostTransform):
+    """Convert drawings that are outputs of cells, and show folded code that does not draw."""
+
+    default_priority = 3  # before myst-nb chooses among the forms of an output
+    formats = ("latex",)
+
+    def run(self):
+        folder = Path(self.app.outdir, "drawings")
+        folder.mkdir(parents=True, exist_ok=True)
+        for cell in self.document.findall(nodes.container):
+            if "tag_hide-input" in cell["classes"] and not any(cell.findall(nodes.figure)):
+                cell["classes"].remove("tag_hide-input")
+        for html in list(self.document.findall(nodes.raw)):
+            if html["format"] == "html" and html.astext().startswith("<svg"):
+                bundle = html.parent.parent
+                (name,) = bundle.parent["ids"]
+                path = str(folder / f"{name}.pdf")
+                to_pdf(html.astext(), path)
+                bundle.replace_self(nodes.image(uri=path, candidates={"application/pdf": path}))
+                self.env.images.add_file(self.env.docname, path)
+
+
+class NumberAsOnTheSite(SphinxPostTransform):
+    """Give parts, chapters, figures and equations the numbers that the pages have; LaTeX would count by itself."""
+
+    default_priority = 710  # after sphinx-jupyterbook-latex has arranged the parts
+    formats = ("latex",)
+
+    def run(self):
+        title = next(self.document.findall(nodes.title))
+        title.parent.insert(1, raw(UNNUMBERED + r"\chapter{Preface}"))
+        for file in list(self.document.findall(start_of_file)):
+            numbered = self.env.toc_secnumbers.get(file["docname"])
+            file.insert(0, raw(NUMBERED if numbered else UNNUMBERED))
+        for figure in self.document.findall(nodes.figure):
+            number = self.numbers(figure).get("figure", {}).get(figure["ids"][0])
+            if number:
+                figure.insert(0, raw(rf"\renewcommand{{\thefigure}}{{{'.'.join(map(str, number))}}}"))
+
+    def numbers(self, node):
+        while node.parent and not isinstance(node, start_of_file):
+            node = node.parent
+        return self.env.toc_fignumbers.get(node.get("docname", self.config.master_doc), {})
+
+
+def open_header(self, node):
+    self.body.append(r"\section{" if node["level"] <= 2 else r"\subsection{")
+
+
+def close_header(self, node):
+    self.body.append("}\n")
+
+
+def configure(app, config):
+    """Undo two things of sphinx-jupyterbook-latex: its class needs a gigabyte of fonts, its preamble our fonts."""
+    config.latex_theme = "manual"
+    config.latex_elements["preamble"] = r"\usepackage{print}"
+
+
+def keep_numbers(app):
+    app.config.numfig_secnum_depth = 1  # sphinx-jupyterbook-latex would number Figure 1.2.3
+
+
+def setup(app):
+    app.connect("config-inited", configure, priority=900)
+    app.connect("builder-inited", keep_numbers, priority=900)
+    app.add_node(RootHeader, override=True, latex=(open_header, close_header))
+    app.add_post_transform(ConvertPictures)
+    app.add_post_transform(PrepareCells)
+    app.add_post_transform(NumberAsOnTheSite)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}
