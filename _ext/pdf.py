@@ -15,6 +15,7 @@ from docutils import nodes
 from sphinx.addnodes import start_of_file
 from sphinx.transforms.post_transforms import SphinxPostTransform
 from sphinx.transforms.post_transforms.images import ImageConverter
+from sphinx_exercise.nodes import depart_solution_node, solution_node, visit_solution_node
 from sphinx_jupyterbook_latex.nodes import RootHeader
 
 from web3scale.pictures import PAGE
@@ -82,6 +83,23 @@ class PrepareCells(SphinxPostTransform):
                 self.env.images.add_file(self.env.docname, path)
 
 
+class FitTables(SphinxPostTransform):
+    """Let long tables break over pages, with columns as wide as their texts ask for."""
+
+    default_priority = 710
+    formats = ("latex",)
+
+    def run(self):
+        for table in self.document.findall(nodes.table):
+            rows = [[entry.astext() for entry in row.findall(nodes.entry)] for row in table.findall(nodes.row)]
+            if sum(len(text) for row in rows for text in row) < 1500:
+                continue  # Sphinx does well
+            table["classes"] += ["longtable", "colwidths-given"]
+            for specification, texts in zip(table.findall(nodes.colspec), zip(*rows, strict=True), strict=True):
+                longest_word = max(len(word) for text in texts for word in re.split(r"[\s_]", text))
+                specification["colwidth"] = max(longest_word, sum(map(len, texts)) // len(texts))
+
+
 class NumberAsOnTheSite(SphinxPostTransform):
     """Give parts, chapters, figures and equations the numbers that the pages have; LaTeX would count by itself."""
 
@@ -94,15 +112,20 @@ class NumberAsOnTheSite(SphinxPostTransform):
         for file in list(self.document.findall(start_of_file)):
             numbered = self.env.toc_secnumbers.get(file["docname"])
             file.insert(0, raw(NUMBERED if numbered else UNNUMBERED))
+        numbers = {}
+        for kinds in self.env.toc_fignumbers.values():
+            for kind in ("figure", "displaymath"):
+                numbers |= {name: ".".join(map(str, number)) for name, number in kinds.get(kind, {}).items()}
         for figure in self.document.findall(nodes.figure):
-            number = self.numbers(figure).get("figure", {}).get(figure["ids"][0])
-            if number:
-                figure.insert(0, raw(rf"\renewcommand{{\thefigure}}{{{'.'.join(map(str, number))}}}"))
-
-    def numbers(self, node):
-        while node.parent and not isinstance(node, start_of_file):
-            node = node.parent
-        return self.env.toc_fignumbers.get(node.get("docname", self.config.master_doc), {})
+            figure.insert(0, raw(rf"\renewcommand{{\thefigure}}{{{numbers[figure['ids'][0]]}}}"))
+        for formula in list(self.document.findall(nodes.math_block)):
+            if formula.get("label"):
+                number = numbers["equation-" + formula["label"]]
+                change = raw(rf"\renewcommand{{\theequation}}{{{number}}}")
+                formula.parent.insert(formula.parent.index(formula), change)
+        for box in list(self.document.findall(nodes.admonition)):
+            if box["ids"]:  # a model: nothing else marks its place
+                box.parent.insert(box.parent.index(box), nodes.target(ids=box["ids"]))
 
 
 def open_header(self, node):
@@ -111,6 +134,17 @@ def open_header(self, node):
 
 def close_header(self, node):
     self.body.append("}\n")
+
+
+def open_solution(self, node):
+    visit_solution_node(self, node)
+    self.body[-1] = self.body[-1].replace("{note}", "{hint}")  # a colour of its own
+    self.no_latex_floats += 1
+
+
+def close_solution(self, node):
+    self.no_latex_floats -= 1
+    depart_solution_node(self, node)
 
 
 def configure(app, config):
@@ -127,7 +161,9 @@ def setup(app):
     app.connect("config-inited", configure, priority=900)
     app.connect("builder-inited", keep_numbers, priority=900)
     app.add_node(RootHeader, override=True, latex=(open_header, close_header))
+    app.add_node(solution_node, override=True, latex=(open_solution, close_solution))
     app.add_post_transform(ConvertPictures)
     app.add_post_transform(PrepareCells)
+    app.add_post_transform(FitTables)
     app.add_post_transform(NumberAsOnTheSite)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
