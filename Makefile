@@ -7,11 +7,12 @@ NBVAL := --nbval --nbval-sanitize-with tests/nbval.cfg
 export PYTHONHASHSEED := 0
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help book check test notebooks bench clean
+.PHONY: help book pdf check test notebooks bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book       build the book into _build/html"
+	@echo "make pdf        the whole book as a PDF, with a link to it in the built book (needs LaTeX; it says which packages)"
 	@echo "make check      the checks that your change needs (CHAPTER=3, CHAPTER=03_2 or CHAPTER=a: those of a chapter)"
 	@echo "make test       every check (browser checks where Chromium is installed)"
 	@echo "make notebooks  run all notebooks and store their outputs (MEASURED=1: also what measures this machine)"
@@ -33,6 +34,9 @@ book: .venv/installed
 	@echo "building the book (about half a minute, less where little has changed)"
 	@$(call BUILD)
 	@echo "done: file://$(CURDIR)/_build/html/index.html"
+
+pdf: .venv/installed
+	@$(BIN)/python _ext/pdf.py
 
 check: .venv/installed
 	@$(BIN)/python _ext/check.py $(CHAPTER)
