@@ -7,13 +7,14 @@ NBVAL := --nbval --nbval-sanitize-with tests/nbval.cfg
 export PYTHONHASHSEED := 0
 export OPENBLAS_NUM_THREADS := 1
 
-.PHONY: help book lab student check test notebooks oldest newest links bench clean
+.PHONY: help book lab student pdf check test notebooks oldest newest links bench clean
 .DELETE_ON_ERROR:
 
 help:
 	@echo "make book       build the book into _build/html"
 	@echo "make lab        open the book in JupyterLab, to run and change it"
 	@echo "make student    write all notebooks without their solutions into _build/student"
+	@echo "make pdf        the whole book as a PDF, linked from the built book (needs LaTeX, and says which packages)"
 	@echo "make check      the checks that your change needs (CHAPTER=3, CHAPTER=03_2 or CHAPTER=a: those of a chapter)"
 	@echo "make test       every check (browser checks where Chromium is installed)"
 	@echo "make notebooks  run all notebooks and store their outputs (MEASURED=1: also what measures this machine)"
@@ -52,6 +53,9 @@ lab: .venv/for-lab
 
 student: .venv/for-book
 	@$(BIN)/python _ext/student.py
+
+pdf: .venv/for-book
+	@$(BIN)/python _ext/pdf.py
 
 check: .venv/for-all
 	@$(BIN)/python _ext/check.py $(CHAPTER)
