@@ -15,6 +15,7 @@ PICTURE = re.compile(r'<img (?!loading)([^>]*src="(?:\.\./)*(_images/[^"]+\.png)
 SCRIPT = re.compile(r'<script (?:data-sd[^>]*)?src="([^"]+)"></script>')
 UNUSED = re.compile(r"searchtools|language_data|searchindex|design-tabs")  # no page has tabs
 MATHJAX = re.compile(r'\s*<script>window\.MathJax = [^<]*</script>|\s*<script[^>]*src="[^"]*mathjax/[^"]*"></script>')
+SETTER = re.compile(r'(?=<script[^>]*src="[^"]*mathjax/)')  # here stands what tells MathJax to work in pieces
 # set by a line of script that runs before the deferred ones, and read only where one searches while typing
 PAGE_NAME = re.compile(r"\s*<script>DOCUMENTATION_OPTIONS\.\w+ = [^<]*</script>")
 
@@ -48,6 +49,7 @@ def lighten(page, path, site):
     head, rest = page.split("</head>", 1)
     if 'class="math' not in rest:
         head = MATHJAX.sub("", head)
+    head = SETTER.sub(f'<script defer src="{home}_static/mathematics.js"></script>', head)
     return SCRIPT.sub(script, PAGE_NAME.sub("", head)) + "</head>" + rest
 
 

@@ -63,5 +63,11 @@ def test_the_first_page_leads_to_the_pdf_where_there_is_one(tmp_path):
     assert (tmp_path / "book.pdf").read_bytes() == b"%PDF-1.5"
 
 
+def test_the_site_is_published_with_a_pdf():
+    steps = (outline.ROOT / ".github/workflows/pages.yml").read_text("utf-8")
+    assert "make pdf" in steps
+    assert all(f" {package}" in steps for package in pdf.NEEDED)
+
+
 def test_the_preface_has_a_place_for_the_link():
     assert (outline.ROOT / "chapters/preface.md").read_text("utf-8").count("<!-- pdf -->") == 1

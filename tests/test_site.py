@@ -66,6 +66,7 @@ def test_a_page_is_light(page):
         assert [s for s in scripts if "defer" not in s] == []
         assert "searchindex.js" not in text
     assert ("mathjax/" in head(text)) == ('class="math' in text)
+    assert text.count("mathematics.js") == text.count('src="' + "../" * page.count("/") + "_static/mathjax/")
     frames = re.findall(r'<img alt="[^"]*"[^>]*src="([^"]+\.svg)">', text)
     assert "base64" not in text
     assert all((SITE / page).parent.joinpath(f).is_file() for f in frames)
