@@ -5,8 +5,8 @@ secret key. The holder of the key *proves* it: from the *proof*, 80 bytes, anybo
 needs no trusted draw: each draws for itself, and shows the proof if it has won. Nobody can choose among outputs; but a
 winner can keep silent.
 
-A *point* is 32 bytes that encode a point of the curve. Most points lie outside the *main subgroup*, whose order is the
-prime ORDER: the curve has 8Q points. Eight times a point lies in the subgroup, and 8 is called the *cofactor*.
+A *point* of the curve is encoded in 32 bytes. Only one in eight lies in the *main subgroup*, whose order is a prime. A
+point added to itself eight times does, and 8 is called the *cofactor*.
 
 The function is ECVRF-EDWARDS25519-SHA512-TAI over libsodium's curve points. It takes as long as the message wills, so
 the message must be no secret. Algorithm 4.1 of the book. Source: Goldberg et al. (2023), RFC 9381.
