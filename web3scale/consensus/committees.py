@@ -69,8 +69,9 @@ def elect(
 ) -> tuple[tuple[bytes, ...], ...]:
     """Return the committees of all shards: validators in the order of their outputs, the smallest to shard 0.
 
-    `proofs` has the proofs of registered validators for this message; who has sent no valid one draws no seat. With one
-    shard, its committee has the validators with the k smallest outputs.
+    `proofs` has the proofs of registered validators for this message; who has sent no valid one draws no seat. It must have
+    all of them that came in time: whoever could leave some out would choose. With one shard, its committee has the
+    validators with the k smallest outputs.
 
     >>> from web3scale.consensus.vrf import prove
     >>> from web3scale.crypto import example_key, public_key
