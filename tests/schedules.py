@@ -1,18 +1,18 @@
-"""Random schedules for the protocols of chapter 4: networks, Byzantine replicas, and an attack that needs too many."""
+"""Random schedules for the protocols of chapter 4: networks, Byzantine replicas, forged messages."""
 
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
 
-import web3scale.message as messages
 from web3scale.consensus import hotstuff, pbft
-from web3scale.consensus.replicas import FORGING, REPLAYING, SILENT, TWO_FACED, Byzantine, Network
-from web3scale.consensus.votes import Members, sign_request
+from web3scale.consensus.replicas import Network
+from web3scale.consensus.votes import Members, Said, Statement, sign_request
 from web3scale.crypto import example_key, public_key
+from web3scale.message import Signed, signed
 
 CHAIN = "main"
 CLIENT = example_key("client")
-BEHAVIOURS = [SILENT, TWO_FACED, REPLAYING, FORGING]
 PROTOCOLS = {
     "pbft": lambda members, key: pbft.Replica(members, key, interval=2),
     "basic": lambda members, key: hotstuff.Replica(members, key, chained=False),
@@ -35,61 +35,101 @@ def request(number):
     return sign_request(CLIENT, CHAIN, number, b"pay")
 
 
-def honest(protocol, replicas, at):
-    return PROTOCOLS[protocol](members(replicas), keys(replicas)[at])
+def group(protocol, replicas):
+    return [PROTOCOLS[protocol](members(replicas), key) for key in keys(replicas)]
 
 
-def remember_signatures(monkeypatch):
-    """Check each signature once: many replicas receive the same message object."""
-    check, seen = messages.Signed.holds, {}
-
-    def holds(self, kind, signers):
-        key = id(self), kind, tuple(signers)
-        if key not in seen:
-            seen[key] = self, check(self, kind, signers)  # keeps the message, so that its id stays its own
-        return seen[key][1]
-
-    monkeypatch.setattr(messages.Signed, "holds", holds)
-    return seen
+def executed(replica):
+    """The numbers of the requests that a replica has executed, in order, the first time each."""
+    return list(dict.fromkeys(r.body.number for block in replica.blocks for r in block.requests))
 
 
-def group(protocol, replicas, bad, seed):
-    """Replicas of which those in `bad`, a dict from place to behaviour, are Byzantine; two-faced ones conspire."""
-    rng, plot = np.random.default_rng(seed), {}
-    good = [at for at in range(replicas) if at not in bad]
-    rng.shuffle(good)
-    half = len(good) // 2
-    sides = tuple(map(int, good[:half])), tuple(map(int, good[half:]))
-    found = []
-    for at in range(replicas):
-        if at in bad:
-            faces = [honest(protocol, replicas, at) for _ in range(1 + (bad[at] == TWO_FACED))]
-            options = {"sides": sides, "plot": plot} if bad[at] == TWO_FACED else {}
-            found.append(Byzantine(bad[at], keys(replicas)[at], faces, seed=seed + at, **options))
-        else:
-            found.append(honest(protocol, replicas, at))
-    return found, sides
+def fields(thing):
+    """Every message inside a message, with a function that puts another in its place."""
+    if hasattr(type(thing), "__dataclass_fields__"):
+        yield thing, lambda new: new
+        for name, value in vars(thing).items():
+            for inner, put in fields(value):
+                yield inner, lambda new, put=put, name=name: replace(thing, **{name: put(new)})
+    elif type(thing) is tuple:
+        for at, value in enumerate(thing):
+            for inner, put in fields(value):
+                yield inner, lambda new, put=put, at=at: (*thing[:at], put(new), *thing[at + 1 :])
+
+
+def forged(message, key, place, rng):
+    """Change one field, somewhere inside a message; sign it again, or do not."""
+    found = list(fields(message))
+    inner, put = found[rng.integers(len(found))]
+    name = list(vars(inner))[rng.integers(len(vars(inner)))]
+    old = getattr(inner, name)
+    if type(old) is int:
+        new = int(rng.choice([0, 1, max(old - 1, 0), old + 1, 2 * old + 3, 2**40]))
+    elif type(old) is bytes:
+        new = rng.bytes(len(old))
+    elif type(old) is str:
+        new = str(rng.choice(["prepare", "commit", "checkpoint", "pre-commit", "generic", "", "other"]))
+    elif type(old) is tuple:
+        new = [(), old * 2, old[::-1], old[1:]][rng.integers(4)]
+    else:
+        return message
+    changed = put(replace(inner, **{name: new}))
+    if type(changed) is Said and rng.random() < 0.7:
+        return Said(changed.body, (place,), signed(Statement(CHAIN, changed.body), key).signatures)
+    if type(changed) is pbft.Backed and rng.random() < 0.7:
+        mark = signed(Statement(CHAIN, changed.votes.body), key).signatures
+        return replace(changed, votes=Said(changed.votes.body, (place,), mark))
+    return changed
+
+
+def forge(replica, seed, most=60):
+    """Let a replica add forged messages to what it sends: its mischief ends, so that a run can become quiet."""
+    rng, receive, left, key = np.random.default_rng(seed), replica.receive, [most], replica.member._key
+    place, replicas = replica.member.index, len(replica.members.keys)
+
+    def mischief(message):
+        sends = receive(message)
+        source = [message, *(m for _, m in sends)]
+        if left[0] and rng.random() < 0.5 and type(message) is not Signed:
+            left[0] -= 1
+            lie = forged(source[rng.integers(len(source))], key, place, rng)
+            sends = [*sends, *((at, lie) for at in range(replicas) if at != place)]
+        return sends
+
+    replica.receive = mischief
 
 
 def schedule(protocol, replicas, seed, requests=3):
     """A network with f Byzantine replicas of mixed kinds that delays, loses, repeats, parts, and heals."""
     rng = np.random.default_rng(seed)
-    faults = (replicas - 1) // 3
-    bad = {int(at): BEHAVIOURS[rng.integers(4)] for at in rng.choice(replicas, faults, replace=False)}
-    found, sides = group(protocol, replicas, bad, seed)
+    found, faults = group(protocol, replicas), (replicas - 1) // 3
+    kinds = {"silent": [], "replaying": [], "equivocating": []}
+    for place in map(int, rng.choice(replicas, faults, replace=False)):
+        kind = str(rng.choice([*kinds, "forging"]))
+        kinds["replaying" if kind == "forging" else kind].append(place)
+        if kind == "forging":
+            forge(found[place], seed)
     network = Network(
         found,
         seed=seed,
+        **{kind: tuple(places) for kind, places in kinds.items()},
+        second_side=tuple(map(int, rng.choice(replicas, replicas // 2, replace=False))),
+        parted=bool(rng.random() < 0.3),
         heals_at=float(rng.choice([0, 5, 60, 200])),
         loss=float(rng.choice([0, 0.1, 0.4])),
         repeat=float(rng.choice([0, 0.2])),
-        partition=sides if rng.random() < 0.3 else (),
     )
     for number in range(1, requests + 1):
         network.submit(request(number))
-    return network, bad
+        if rng.random() < 0.7:
+            network.run(int(rng.integers(200)))
+    return network
 
 
-def executed(replica):
-    """The client's requests that a replica has executed, in order, the first time each."""
-    return [r.body.number for block in replica.blocks for r in block.requests if r.body.client == public_key(CLIENT)]
+def faults_of(network, requests=3):
+    """What a run did wrong."""
+    quiet = network.run(60_000)
+    found = [] if network.agreed else ["different blocks at a height"]
+    found += [] if quiet else ["not quiet"]
+    done = [sorted(executed(replica)) for replica in network.honest]
+    return found + [f"executed {each}" for each in done if each != list(range(1, requests + 1))]

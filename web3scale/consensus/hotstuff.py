@@ -89,9 +89,9 @@ class Replica:
     @validated
     def __init__(self, members: Members, key: SigningKey, *, chained: bool) -> None:
         self.members, self.member, self.chained = members, Member(members, key), chained
-        self.phases = (GENERIC,) if chained else tuple(NEXT)
+        self.phases, self._all = (GENERIC,) if chained else tuple(NEXT), range(len(members.keys))
         self.view = 1
-        self.highest = self.locked = self.decision = ROOT  # decision: the certificate that decided the last block
+        self.highest = self.locked = self.decision = ROOT  # decision: what decided the last block
         self.tree = {ROOT.body.block: Block(0, 0, ROOT, ())}  # the last executed block and those above it
         self.voted: dict[str, Said[Vote]] = {}  # its last vote in each phase
         self.votes: dict[tuple[str, int], Said[Vote]] = {}  # each replica's last vote in each phase
@@ -113,8 +113,8 @@ class Replica:
 
     @property
     def settled(self) -> int:
-        """The view of the last executed block."""
-        return self.blocks[-1].view if self.blocks else 0
+        """The view of the highest certificate: until then, all went well."""
+        return self.highest.body.view
 
     @property
     def waiting(self) -> bool:
@@ -130,24 +130,26 @@ class Replica:
 
     def timeout(self) -> Sends:
         """Give this view up if something is overdue, and tell the next leader."""
-        return self._enter(self.view + 1, announce=True) if self.waiting else []
+        return self._enter(self.view + 1) + self._bring(*self._all) if self.waiting else []
 
     # Sending: what is for all is for oneself as well
 
-    def _say(self, body: Any) -> Sends:
-        said = self.member.sign(body)
-        return self.member._others(said) + self._rules[type(body)](said)  # type: ignore[operator]
+    def _tell(self, said: Any, *receivers: int) -> Sends:
+        own = self._rules[type(said.body)](said) if self.member.index in receivers else []  # type: ignore[operator]
+        return [(receiver, said) for receiver in receivers if receiver != self.member.index] + own
 
-    def _tell(self, receiver: int, said: Any) -> Sends:
-        is_own = receiver == self.member.index
-        return self._rules[type(said.body)](said) if is_own else [(receiver, said)]  # type: ignore[operator]
+    def _bring(self, *receivers: int) -> Sends:
+        """Tell others, the leader at least, that it is in this view, and what it knows."""
+        highest = Certified(tuple(self._path(self.highest.body.block).values()), self.highest)
+        last = tuple(self.voted.values()) if self.chained else ()
+        return self._tell(self.member.sign(NewView(self.view, len(self.blocks), highest, last)), *receivers)
 
     def _vote(self, phase: str, name: bytes) -> Sends:
         """Vote once a view and phase: for the leader, or for the next one if chained."""
         if self._has_voted(phase):
             return []
         self.voted[phase] = said = self.member.sign(Vote(phase, self.view, self.tree[name].height, name))
-        return self._tell(self.members.leader(self.view + self.chained), said)
+        return self._tell(said, self.members.leader(self.view + self.chained))
 
     def _has_voted(self, phase: str) -> bool:
         return self.voted.get(phase, ROOT).body.view >= self.view
@@ -217,18 +219,12 @@ class Replica:
 
     # Views
 
-    def _enter(self, view: int, announce: bool = False) -> Sends:
+    def _enter(self, view: int) -> Sends:
         """Go to a later view, and look again at proposals that came early."""
         if view <= self.view:
             return []
-        self.view, sends, early = view, list[Any](), self._early
-        if announce:
-            highest = Certified(tuple(self._path(self.highest.body.block).values()), self.highest)
-            last = tuple(self.voted.values()) if self.chained else ()
-            said = self.member.sign(NewView(view, len(self.blocks), highest, last))
-            sends = self._tell(self.members.leader(view), said)
-        self._early = {}
-        return sends + [send for said in early.values() for send in self.receive(said)] + self._propose()
+        self.view, early, self._early = view, self._early, {}
+        return [send for said in early.values() for send in self.receive(said)] + self._propose()
 
     def _propose(self) -> Sends:
         """As leader whom a quorum has brought its certificates, propose what waits.
@@ -246,7 +242,8 @@ class Replica:
         if not fresh and not any(block.requests for block in unfinished):
             return []
         self.proposed = self.view
-        return self._say(Proposal(Block(self.view, len(self.blocks) + len(path) + 1, self.highest, fresh), path))
+        block = Block(self.view, len(self.blocks) + len(path) + 1, self.highest, fresh)
+        return self._tell(self.member.sign(Proposal(block, path)), *self._all)
 
     # Messages
 
@@ -285,7 +282,7 @@ class Replica:
             return []
         self._certified[vote.phase] = vote.view
         if not self.chained:
-            return self._say(Certified((), certificate(alike)))
+            return self._tell(self.member.sign(Certified((), certificate(alike))), *self._all)
         self._take(certificate(alike))
         return self._enter(vote.view + 1) + self._propose()
 
@@ -296,7 +293,8 @@ class Replica:
             return []
         if vote.phase == COMMIT:
             self._decide(vote.block, votes)
-            return self._enter(vote.view + 1, announce=True)
+            sends = self._enter(vote.view + 1)
+            return sends + self._bring(self.members.leader(self.view)) if self.view == vote.view + 1 else sends
         sends = self._enter(vote.view + self.chained)
         if not self.chained and replica == self.members.leader(self.view) and vote.view == self.view:
             if vote.phase == PRE_COMMIT:
@@ -310,13 +308,16 @@ class Replica:
             return []
         sends: Sends = []
         if new.height < len(self.blocks):  # the sender is behind
-            above = tuple(self._path(self.highest.body.block).values()) if self.chained else ()
-            help_ = Certified((*self.blocks[new.height :], *above), self.highest if self.chained else self.decision)
-            sends = [(replica, self.member.sign(help_))]
+            above = self._path(self.decision.body.block).values()
+            sends = [(replica, self.member.sign(Certified((*self.blocks[new.height :], *above), self.decision)))]
         if not self._graft(votes, new.highest.blocks):
             return sends
         self.new_views[replica] = new.view
         for last in new.last[:1]:
             if last.replicas == said.replicas and self.members.holds(last, Vote):
                 sends += self._on_vote(last)
-        return sends + self._enter(votes.body.view + self.chained) + self._propose()
+        sends += self._enter(votes.body.view + self.chained) + self._propose()
+        ahead = sorted(view for view in self.new_views.values() if view > self.view)
+        if len(ahead) > self.members.faults:  # an honest replica is among them
+            sends += self._enter(ahead[-1 - self.members.faults]) + self._bring(*self._all)
+        return sends
