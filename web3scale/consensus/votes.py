@@ -9,7 +9,7 @@ Sources: Castro and Liskov (1999), OSDI; Yin et al. (2019), PODC.
 """
 
 from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any, Generic
 
 from nacl.signing import SigningKey
@@ -88,12 +88,12 @@ class Members:
     chain: str
     keys: tuple[bytes, ...]
 
-    @property
+    @cached_property
     def faults(self) -> int:
         """Byzantine members that are tolerated."""
         return max_faults(len(self.keys))
 
-    @property
+    @cached_property
     def quorum(self) -> int:
         """Votes that decide."""
         return smallest_quorum(len(self.keys), self.faults)
