@@ -331,6 +331,8 @@ class Replica:
             and all(self._is_justified(change.body) for change in new.changes)
             and [(vote.body.height, vote.body.block) for vote in new.votes]
             == [(height, digest(block)) for height, block in _repeated(new.changes)]
-            and all((vote.body.phase, vote.body.view, vote.replicas) == (PREPARE, new.view, primary) for vote in new.votes)
+            and all(
+                (vote.body.phase, vote.body.view, vote.replicas) == (PREPARE, new.view, primary) for vote in new.votes
+            )
             and all(members.holds(vote, Vote) for vote in new.votes)
         )

@@ -110,7 +110,13 @@ class Network:
     ) -> None:
         self._random, self._delays, self.patience = np.random.default_rng(seed).random, delays, patience
         self.silent, self.replaying, self.equivocating = silent, replaying, equivocating
-        self.parted, self.heals_at, self.delay_bound, self.loss, self.repeat = parted, heals_at, delay_bound, loss, repeat
+        self.parted, self.heals_at, self.delay_bound, self.loss, self.repeat = (
+            parted,
+            heals_at,
+            delay_bound,
+            loss,
+            repeat,
+        )
         self._stations = []
         for place, replica in enumerate(replicas):
             self._stations.append(_Station(place, 0 if place in equivocating else int(place in second_side), replica))
