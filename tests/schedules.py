@@ -1,5 +1,6 @@
 """Random schedules for the protocols of chapter 4: networks, Byzantine replicas, forged messages."""
 
+from copy import deepcopy
 from dataclasses import replace
 from functools import cache
 
@@ -133,3 +134,26 @@ def faults_of(network, requests=3):
     found += [] if quiet else ["not quiet"]
     done = [sorted(executed(replica)) for replica in network.honest]
     return found + [f"executed {each}" for each in done if each != list(range(1, requests + 1))]
+
+
+def state_of(replica):
+    """All that a replica knows, to compare."""
+    kept = {name: value for name, value in vars(replica).items() if name not in ("member", "members", "_rules")}
+    member = {name: value for name, value in vars(replica.member).items() if name not in ("members", "_key")}
+    return deepcopy((kept, member))
+
+
+def conspiracy(protocol, replicas, equivocating, seed=1):
+    """A network in two halves, in which each half is asked for another request and hears another twin."""
+    honest = [place for place in range(replicas) if place not in equivocating]
+    network = Network(
+        group(protocol, replicas),
+        seed=seed,
+        equivocating=equivocating,
+        second_side=tuple(honest[len(honest) // 2 :]),
+        parted=True,
+        heals_at=5000.0,
+    )
+    network.submit(request(1), side=0)
+    network.submit(request(2), side=1)
+    return network

@@ -55,7 +55,11 @@ class Proposal:
 
 @message
 class Certified:
-    """A certificate, and blocks up to the one that it names, for those who lack them."""
+    """A certificate, and blocks up to the one that it names, for those who lack them.
+
+    >>> Certified((), ROOT).votes.replicas
+    ()
+    """
 
     blocks: tuple[Block, ...]
     votes: Said[Vote]
@@ -63,7 +67,11 @@ class Certified:
 
 @message
 class NewView:
-    """What a replica brings to a view's leader: how far it has executed, its highest certificate, and its last vote."""
+    """What a replica brings to a view's leader: how far it has executed, its highest certificate, and its last vote.
+
+    >>> NewView(view=2, height=0, highest=Certified((), ROOT), last=()).view
+    2
+    """
 
     view: int
     height: int
@@ -82,15 +90,16 @@ class Replica:
     >>> sends = leader.receive(sign_request(example_key("Eve"), "main", 1, b"pay"))
     >>> [(receiver, type(message.body).__name__) for receiver, message in sends]
     [(0, 'Proposal'), (2, 'Proposal'), (3, 'Proposal'), (2, 'Vote')]
-    >>> leader.receive("garbage"), leader.waiting
-    ([], True)
+    >>> leader.receive("garbage"), len(leader.pending)
+    ([], 1)
     """
 
     @validated
     def __init__(self, members: Members, key: SigningKey, *, chained: bool) -> None:
         self.members, self.member, self.chained = members, Member(members, key), chained
         self.phases, self._all = (GENERIC,) if chained else tuple(NEXT), range(len(members.keys))
-        self.view = 1
+        self.blocks: list[Block] = self.member.blocks  # executed, from height 1
+        self.pending, self.view = self.member.pending, 1  # a time-out means something while requests are pending
         self.highest = self.locked = self.decision = ROOT  # decision: what decided the last block
         self.tree = {ROOT.body.block: Block(0, 0, ROOT, ())}  # the last executed block and those above it
         self.voted: dict[str, Said[Vote]] = {}  # its last vote in each phase
@@ -107,19 +116,9 @@ class Replica:
         }
 
     @property
-    def blocks(self) -> list[Block]:
-        """The executed blocks, from height 1."""
-        return self.member.blocks
-
-    @property
     def settled(self) -> int:
         """The view of the highest certificate: until then, all went well."""
         return self.highest.body.view
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a time-out means something: a request is overdue."""
-        return bool(self.member.pending)
 
     def receive(self, message: Any) -> Sends:
         """Take a message, and return what is to be sent; what is malformed, forged, stale or repeated has no effect."""
@@ -130,7 +129,7 @@ class Replica:
 
     def timeout(self) -> Sends:
         """Give this view up if something is overdue, and tell the next leader."""
-        return self._enter(self.view + 1) + self._bring(*self._all) if self.waiting else []
+        return self._enter(self.view + 1) + self._bring(*self._all) if self.pending else []
 
     # Sending: what is for all is for oneself as well
 
@@ -257,7 +256,7 @@ class Replica:
         parent, phase, name = self.tree.get(block.parent), self.phases[0], digest(block)
         is_due = block.view == self.view > block.justify.body.view and not self._has_voted(phase)
         is_next = parent is not None and block.height == parent.height + 1
-        if not (is_due and is_next and self.members.asked(block.requests) and self._is_safe(block)):
+        if not (is_due and is_next and self.members._asked(block.requests) and self._is_safe(block)):
             return sends
         self.tree[name] = block
         sends += self._vote(phase, name)

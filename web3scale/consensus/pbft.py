@@ -47,7 +47,11 @@ class Backed:
 
 @message
 class ViewChange:
-    """A replica's wish for a view: how far it has executed, its stable checkpoint, and what it has prepared above."""
+    """A replica's wish for a view: how far it has executed, its stable checkpoint, and what it has prepared above.
+
+    >>> ViewChange(view=1, height=0, stable=START, prepared=()).stable.replicas
+    ()
+    """
 
     view: int
     height: int
@@ -57,7 +61,11 @@ class ViewChange:
 
 @message
 class NewView:
-    """The proof that a quorum wants a view, and its primary's votes for the blocks that follow from their words."""
+    """The proof that a quorum wants a view, and its primary's votes for the blocks that follow from their words.
+
+    >>> NewView(view=1, changes=(), votes=()).view
+    1
+    """
 
     view: int
     changes: tuple[Said[ViewChange], ...]
@@ -89,13 +97,15 @@ class Replica:
     >>> sends = primary.receive(sign_request(example_key("Eve"), "main", 1, b"pay"))
     >>> [(receiver, message.votes.body.phase) for receiver, message in sends]
     [(1, 'prepare'), (2, 'prepare'), (3, 'prepare')]
-    >>> primary.receive("garbage"), primary.waiting
-    ([], True)
+    >>> primary.receive("garbage"), len(primary.pending)
+    ([], 1)
     """
 
     @validated
     def __init__(self, members: Members, key: SigningKey, interval: Annotated[int, Whole(1, 10**6)] = 10) -> None:
         self.members, self.member, self.interval = members, Member(members, key), interval
+        self.blocks: list[Block] = self.member.blocks  # executed, from height 1
+        self.pending = self.member.pending  # requests: while there are any, a time-out means something
         self.view, self.changing = 0, False  # changing: from the wish for a view until it begins
         self.stable = START
         self.decided: dict[int, Backed] = {}
@@ -109,11 +119,6 @@ class Replica:
         self._rules = {Vote: self._on_vote, ViewChange: self._on_view_change, NewView: self._on_new_view}
 
     @property
-    def blocks(self) -> list[Block]:
-        """The executed blocks, from height 1."""
-        return self.member.blocks
-
-    @property
     def low(self) -> int:
         """The stable height: the low watermark."""
         return self.stable.body.height
@@ -122,11 +127,6 @@ class Replica:
     def high(self) -> int:
         """The last height for which proposals are taken: the high watermark."""
         return self.low + 2 * self.interval
-
-    @property
-    def waiting(self) -> bool:
-        """Whether a time-out means something: a request is overdue."""
-        return bool(self.member.pending)
 
     @property
     def settled(self) -> int:
@@ -144,7 +144,7 @@ class Replica:
 
     def timeout(self) -> Sends:
         """Give this view up if something is overdue; while too few want the next one, repeat the wish instead."""
-        if not self.waiting:
+        if not self.pending:
             return []
         index = self.member.index
         wanted = sum(change.body.view >= self.view for change in self.changes.values())
@@ -179,7 +179,7 @@ class Replica:
         is_whole = vote.phase == PREPARE and vote.block == digest(backed.block) and backed.block.requests
         if not (is_primary and is_whole and self.members.holds(backed.votes, Vote)):
             return []
-        is_due = self.members.asked(backed.block.requests) and self._is_due(backed, vote, replicas[0])
+        is_due = self.members._asked(backed.block.requests) and self._is_due(backed, vote, replicas[0])
         return self._accept(backed) if is_due else []
 
     def _is_due(self, message: Any, vote: Vote, replica: int) -> bool:

@@ -163,7 +163,7 @@ class Network:
         """
         for _ in range(steps):
             is_healed = self.now >= self.heals_at
-            if is_healed and not self._travelling and not any(replica.waiting for replica in self.honest):
+            if is_healed and not self._travelling and not any(replica.pending for replica in self.honest):
                 return True
             if not self._events:
                 return False

@@ -107,7 +107,7 @@ class Members:
         """Whether a message is of this kind, and signed by so many different members."""
         return is_message(said, Said) and type(said.body) is kind and len(said.replicas) == number and _hold(self, said)
 
-    def asked(self, requests: Iterable[Signed[Request]]) -> bool:
+    def _asked(self, requests: Iterable[Signed[Request]]) -> bool:
         """Whether clients have signed all these requests, for this chain."""
         return all(request.body.chain == self.chain and _is_asked(request) for request in requests)
 
@@ -124,13 +124,14 @@ def _is_asked(request: Signed[Request]) -> bool:
     return request.holds(Request, [request.body.client])
 
 
+@validated
 def certificate(votes: Sequence[Said[Vote]]) -> Said[Vote]:
     """Put the signatures of `votes` that say the same under one of them.
 
     >>> certificate([Said(Vote("commit", 6, 1, b"block"), (at,), (b"",)) for at in (2, 3)]).replicas
     (2, 3)
     """
-    if not votes or any(not is_message(vote, Said) or vote.body != votes[0].body for vote in votes):
+    if len({vote.body for vote in votes}) != 1:
         raise DomainError("certificate: votes must say the same")
     replicas = tuple(at for vote in votes for at in vote.replicas)
     return Said(votes[0].body, replicas, tuple(mark for vote in votes for mark in vote.signatures))
@@ -169,7 +170,7 @@ class Member:
 
     def _ask(self, request: Signed[Any]) -> bool:
         """Remember a request that is new and signed, as long as there is room."""
-        if type(request.body) is not Request or not self.members.asked([request]) or len(self.pending) >= MOST_WAITING:
+        if type(request.body) is not Request or not self.members._asked([request]) or len(self.pending) >= MOST_WAITING:
             return False
         if (name := digest(request.body)) not in self._done:
             self.pending.setdefault(name, request)
