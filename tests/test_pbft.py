@@ -70,7 +70,7 @@ def test_what_was_decided_survives_the_view():
     # replica 3 falls silent; a Byzantine new primary, 1, would have to show what 0 and 2 have prepared
     wire = [(place, at, each) for place in (0, 1, 2) for at, each in replicas[place].timeout() if at != 3]
     while wire:
-        sender, receiver, message = wire.pop(0)
+        _, receiver, message = wire.pop(0)
         wire += [(receiver, at, each) for at, each in replicas[receiver].receive(message) if at != 3]
     assert [replica.view for replica in replicas] == [1, 1, 1, 0]
     assert all(replica.blocks == [block] for replica in replicas)
