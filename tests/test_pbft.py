@@ -61,7 +61,7 @@ def test_what_was_decided_survives_the_view():
     for replica in replicas[1:]:
         replica.receive(request(1))
     while wire:
-        sender, receiver, message = wire.pop(0)
+        _, receiver, message = wire.pop(0)
         if getattr(getattr(message, "body", None), "phase", "") == COMMIT and receiver != 3:
             continue
         wire += [(receiver, at, each) for at, each in replicas[receiver].receive(message)]
@@ -101,11 +101,11 @@ def test_lost_checkpoints_do_not_stop_the_chain():
     network._carry = lose
     for number in (1, 2):
         network.submit(request(number))
-        assert network.run()
+        assert network.run(20_000)
     assert {(replica.low, replica.high) for replica in network.honest} == {(0, 2)}
     lossy[0] = False
     network.submit(request(3))
-    assert network.run()
+    assert network.run(20_000)
     assert all(executed(replica) == [1, 2, 3] for replica in network.honest)
 
 
@@ -190,6 +190,40 @@ def new_view_of_a_run():
             if type(getattr(answer, "body", None)) is NewView:
                 return answer
     raise LookupError
+
+
+def test_a_new_view_repeats_what_was_prepared_last():
+    """At height 3 in views 0 and 2, at height 5 in view 1, above a stable height 1: 4 has nothing, 2 neither."""
+
+    def change(place, stable, *prepared):
+        checkpoint = Said(Vote("checkpoint", 0, stable, b"state"), (), ())
+        blocks = tuple(
+            Backed(Block((request(number),)), Said(Vote(PREPARE, view, height, b""), (), ()))
+            for view, height, number in prepared
+        )
+        return say(place, ViewChange(3, 0, checkpoint, blocks))
+
+    changes = [change(0, 1, (2, 3, 23)), change(1, 0, (0, 1, 1), (0, 3, 3)), change(2, 1, (1, 5, 15))]
+    for order in (changes, changes[::-1]):
+        repeated = pbft._repeated(order)
+        assert [height for height, _ in repeated] == [2, 3, 4, 5]
+        assert [[r.body.number for r in block.requests] for _, block in repeated] == [[], [23], [], [15]]
+    assert pbft._repeated([change(0, 4), change(1, 2)]) == []
+
+
+def test_a_new_view_refuses_a_change_that_lies():
+    """A Byzantine member calls its own block prepared, and the Byzantine primary follows it."""
+    good = new_view_of_a_run().body
+    block = Block((request(8),))
+    fake = Backed(block, say(3, Vote(PREPARE, 0, 2, digest(block))))
+    lie = say(3, ViewChange(1, 0, START, (fake,)))
+    changes = (*[change for change in good.changes if change.replicas != (3,)][:2], lie)
+    votes = [Vote(PREPARE, 1, height, digest(each)) for height, each in pbft._repeated(changes)]
+    replica = Replica(members(4), keys(4)[2])
+    before = state_of(replica)
+    assert replica.receive(say(1, NewView(1, changes, tuple(say(1, vote) for vote in votes)))) == []
+    assert replica.receive(lie) == []
+    assert state_of(replica) == before
 
 
 def test_a_new_view_is_proven_or_refused():
