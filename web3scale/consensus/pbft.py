@@ -32,7 +32,11 @@ Sends = list[tuple[int, Any]]
 
 @message
 class Block:
-    """Requests to execute together; none in a block that only fills a gap."""
+    """Requests to execute together; none in a block that only fills a gap.
+
+    >>> Block(()).requests
+    ()
+    """
 
     requests: tuple[Signed[Request], ...]
 

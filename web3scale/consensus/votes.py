@@ -56,7 +56,12 @@ class Vote:
 
 @message
 class Statement(Generic[M]):
-    """What a replica signs: a message, `body`, on one chain."""
+    """What a replica signs: a message, `body`, on one chain.
+
+    >>> vote = Vote("commit", 6, 1, b"block")
+    >>> digest(Statement("main", vote)) == digest(Statement("other", vote))
+    False
+    """
 
     chain: str
     body: M
