@@ -109,5 +109,7 @@ def test_only_a_member_is_one():
         Member(members(4), example_key("stranger"))
     with pytest.raises(DomainError):
         Members("main", [b"a"])
+    with pytest.raises(DomainError, match="view must be a natural number"):
+        members(4).leader(-1)
     with pytest.raises(DomainError):
         Request("main", public_key(example_key("x")), -1, b"")

@@ -16,9 +16,9 @@ from nacl.signing import SigningKey
 
 from web3scale.consensus.quorums import max_faults, smallest_quorum
 from web3scale.crypto import public_key, tagged_hash
-from web3scale.errors import DomainError
+from web3scale.errors import DomainError, shown
 from web3scale.message import M, Signed, digest, is_message, message, signed
-from web3scale.quantities import validated
+from web3scale.quantities import fits, validated
 
 MOST_WAITING = 1000  # requests that a replica keeps: more could fill its memory, as anybody may send them
 
@@ -103,9 +103,10 @@ class Members:
         """Votes that decide."""
         return smallest_quorum(len(self.keys), self.faults)
 
-    @validated
     def leader(self, view: int) -> int:
         """The member whose turn it is: they take turns in their order."""
+        if not fits(view, int):
+            raise DomainError(f"Members.leader: view must be a natural number, got {shown(view)}")
         return view % len(self.keys)
 
     def holds(self, said: Any, kind: type, number: int = 1) -> bool:
