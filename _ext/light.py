@@ -15,7 +15,8 @@ PICTURE = re.compile(r'<img (?!loading)([^>]*src="(?:\.\./)*(_images/[^"]+\.png)
 SCRIPT = re.compile(r'<script (?:data-sd[^>]*)?src="([^"]+)"></script>')
 UNUSED = re.compile(r"searchtools|language_data|searchindex|design-tabs")  # no page has tabs
 MATHJAX = re.compile(r'\s*<script>window\.MathJax = [^<]*</script>|\s*<script[^>]*src="[^"]*mathjax/[^"]*"></script>')
-SETTER = re.compile(r'(?=<script[^>]*src="[^"]*mathjax/)')  # here stands what tells MathJax to work in pieces
+# before MathJax stands, once, what tells it to work in pieces
+SETTER = re.compile(r'(?<!mathematics\.js"></script>)(?=<script[^>]*src="[^"]*mathjax/)')
 # set by a line of script that runs before the deferred ones, and read only where one searches while typing
 PAGE_NAME = re.compile(r"\s*<script>DOCUMENTATION_OPTIONS\.\w+ = [^<]*</script>")
 
