@@ -31,11 +31,12 @@ NEEDED = {
     "fonts-texgyre-math": "texgyretermes-math.otf",
     "latexmk": "latexmk",
     "librsvg2-bin": "rsvg-convert",
-    "texlive-lang-cjk": "xeCJK.sty",
+    "texlive-fonts-recommended": "pzdr.tfm",
+    "texlive-lang-chinese": "ctexhook.sty",
     "texlive-latex-extra": "tabulary.sty",
     "texlive-xetex": "xelatex",
 }
-WIDE = 20  # points that a line may run over the margin
+WIDE = 20  # points that a line or a page may run over the margin
 NUMBERED, UNNUMBERED = r"\setcounter{secnumdepth}{1}", r"\setcounter{secnumdepth}{-2}"
 
 
@@ -100,7 +101,7 @@ class FitTables(SphinxPostTransform):
                 continue  # Sphinx does well
             table["classes"] += ["longtable", "colwidths-given"]
             texts = list(zip(*rows, strict=True))
-            words = [max(len(word) for text in column for word in re.split(r"[\s_]", text)) for column in texts]
+            words = [1 + max(len(word) for text in column for word in re.split(r"[\s_]", text)) for column in texts]
             sizes = [sum(map(len, column)) for column in texts]
             for column, word, size in zip(columns, words, sizes, strict=True):
                 column["colwidth"] = round(word + max(0, self.line - sum(words)) * size / sum(sizes))
@@ -143,13 +144,16 @@ class NumberAsOnTheSite(SphinxPostTransform):
                 formula.parent.insert(formula.parent.index(formula), change)
         for proof in list(self.document.findall(proof_node)):
             proof.replace_self(proof[0].children)  # plain text, as in any printed book
+        for module in list(self.document.findall(nodes.target)):
+            if module.get("ismod"):
+                module.parent.insert(module.parent.index(module), raw(r"\par{}"))
         for box in list(self.document.findall(nodes.admonition)):
             if box["names"]:  # a model: nothing else marks its place
                 box.parent.insert(box.parent.index(box), nodes.target(ids=box["ids"]))
 
 
 def open_header(self, node):
-    self.body.append(r"\section{" if node["level"] <= 2 else r"\subsection{")
+    self.body.append(r"\section{")  # its level counts all headings before it: of no use
 
 
 def close_header(self, node):
@@ -168,7 +172,8 @@ def close_solution(self, node):
 
 
 def configure(app, config):
-    """Undo two things of sphinx-jupyterbook-latex: its class needs a gigabyte of fonts, its preamble our fonts."""
+    """Replace what sphinx-jupyterbook-latex, loaded after this, has set: the class needs a gigabyte of fonts."""
+    app.add_node(RootHeader, override=True, latex=(open_header, close_header))
     config.latex_theme = "manual"
     config.latex_elements["preamble"] = r"\usepackage{print}"
 
@@ -191,7 +196,7 @@ def missing():
     def there(name):
         if name.endswith((".ttc", ".ttf", ".otf")):
             return name in fonts
-        if name.endswith(".sty"):
+        if name.endswith((".sty", ".tfm")):
             return shutil.which("kpsewhich") and not subprocess.run(["kpsewhich", name], capture_output=True).returncode
         return shutil.which(name)
 
@@ -201,7 +206,7 @@ def missing():
 def faults(log):
     """What the log of LaTeX says that must not be in a book: errors, broken references, signs without a glyph."""
     bad = r"^(?:!|\S+:\d+: ).*|.*(?:undefined on input line|undefined references|Missing character).*"
-    wide = r"^Overfull \\hbox \((\d+)\.\d+pt too wide\).*"
+    wide = r"^Overfull \\[hv]box \((\d+)\.\d+pt too (?:wide|high)\).*"
     found = re.findall(bad, log, re.MULTILINE)
     return found + [line[0] for line in re.finditer(wide, log, re.MULTILINE) if int(line[1]) > WIDE]
 
@@ -258,7 +263,6 @@ def setup(app):
     app.connect("build-finished", finish)
     app.connect("config-inited", configure, priority=900)
     app.connect("builder-inited", keep_numbers, priority=900)
-    app.add_node(RootHeader, override=True, latex=(open_header, close_header))
     app.add_node(solution_node, override=True, latex=(open_solution, close_solution))
     app.add_post_transform(ConvertPictures)
     app.add_post_transform(PrepareCells)
