@@ -27,7 +27,8 @@ help:
 FOR_book := pinned,book
 FOR_lab := pinned,lab
 FOR_all := pinned,lab,book,test,bench
-NO_NETWORK := NewConnectionError|NameResolution|ConnectTimeout|Temporary failure|Could not find a version
+# (from versions: none): no index was reached; a version that does not exist is another fault, and pip names what there is
+NO_NETWORK := NewConnectionError|NameResolution|ConnectTimeout|Temporary failure|from versions: none
 
 .venv/for-%: pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { echo "Python 3.11 or newer is needed"; exit 1; }

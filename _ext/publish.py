@@ -8,9 +8,7 @@ import re
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from sphinx.util import logging
-
-log = logging.getLogger(__name__)
+from sphinx.errors import ConfigError
 
 # Of each Git host: where its pages are published, how Binder calls it, and the address of its page that edits a file.
 HOSTS = {
@@ -25,8 +23,12 @@ def parts(address):
     """Take the address of a repository apart: https://github.com/our/book.git/ and the like."""
     url = re.sub(r"(\.git)?/*$", "", address.strip())
     host, path = urlsplit(url).netloc, urlsplit(url).path.strip("/")
-    if not re.fullmatch(r"https://[^/]+/[^/]+/.+", url):
-        raise ValueError(f"_config.yml: repository.url must be https://host/owner/name, got {address!r}")
+    if host not in HOSTS or not re.fullmatch(r"https://[^/]+/[^/]+/.+", url):
+        hosts = ", ".join(HOSTS)
+        raise ConfigError(
+            f"_config.yml: repository.url must be https://HOST/owner/name with HOST one of {hosts}, or empty; "
+            f"got {address!r}"
+        )
     owner, *groups, name = path.split("/")
     return {
         "url": url,
@@ -40,9 +42,7 @@ def parts(address):
 
 
 def site(found):
-    """The address at which the host publishes the pages of a repository, or None."""
-    if found["host"] not in HOSTS:
-        return None
+    """The address at which the host publishes the pages of a repository."""
     home = HOSTS[found["host"]][0].format(**found).lower()
     return f"{home}/" if f"https://{found['name']}".lower() == home else f"{home}/{found['name']}/"
 
@@ -57,16 +57,10 @@ def configure(app, config):
     if not address:
         return
     config.our_repository = found = {**parts(address), "branch": options.get("repository_branch") or "main"}
-    if found["host"] not in HOSTS:
-        log.warning(
-            "repository.url: Binder, edits and the site's address are known for %s; for another host leave it empty",
-            ", ".join(HOSTS),
-        )
-    config.html_baseurl = config.html_baseurl or site(found) or ""
-    if config.html_baseurl:
-        config.ogp_site_url = config.html_baseurl
-        config.ogp_image = config.html_baseurl + "_static/page.png"
-        config.notfound_urls_prefix = urlsplit(config.html_baseurl).path
+    config.html_baseurl = config.html_baseurl or site(found)
+    config.ogp_site_url = config.html_baseurl
+    config.ogp_image = config.html_baseurl + "_static/page.png"
+    config.notfound_urls_prefix = urlsplit(config.html_baseurl).path
 
 
 def link(text, url, tooltip, icon):
@@ -77,14 +71,11 @@ def add_buttons(app, page, template, context, doctree):
     found, buttons = app.config.our_repository, context.get("header_buttons")
     if not found or buttons is None:
         return
-    _, binder, edit = HOSTS.get(found["host"], ("", "git/{whole}", ""))
+    _, binder, edit = HOSTS[found["host"]]
     own = []
     if doctree is not None and not page.startswith("chapters/api/"):
         file = str(app.env.doc2path(page, base=False))
-        if edit:
-            own.append(
-                link("Edit", edit.format(file=file, **found), "Suggest an edit of this page", "fas fa-pencil-alt")
-            )
+        own.append(link("Edit", edit.format(file=file, **found), "Suggest an edit of this page", "fas fa-pencil-alt"))
         if file.endswith(".ipynb"):
             start = f"{BINDER}/{binder.format(**found)}/{quote(found['branch'], safe='')}?urlpath=lab/tree/{file}"
             rocket = link("Binder", start, "Run this page on Binder", "_static/images/logo_binder.svg")

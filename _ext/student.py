@@ -9,6 +9,7 @@ import re
 import sys
 from pathlib import Path
 
+import execute
 import nbformat
 import yaml
 
@@ -40,6 +41,8 @@ def edition(text, note):
                 continue
         kept.append(cell)
         if "{exercise}" in cell.source:
+            cell.source = cell.source.removesuffix(execute.HIDDEN_HEADING).rstrip()
+            cell.metadata.pop(execute.COLLAPSED, None)
             kept.append(nbformat.v4.new_code_cell(id=f"{cell.id}-work", metadata={"tags": ["work"]}))
     title, rest = kept[0].source.split("\n", 1)
     kept[0].source = f"{title}\n\n{note}\n{rest}"

@@ -4,6 +4,7 @@ import ast
 import importlib
 import re
 
+import execute
 import outline
 import pytest
 import sympy as sp
@@ -182,6 +183,12 @@ def test_exercises_have_levels_numbers_and_running_solutions(chapter):
                 levels.append(exercise[1])
                 numbers.append(exercise[3])
                 solution, code = notebook[at + 1], notebook[at + 2]
+                assert cell.metadata[execute.COLLAPSED], "JupyterLab would show the solution's output: make notebooks"
+                assert cell.source.endswith(f"\n\n{execute.HIDDEN_HEADING}")
+                rest = [c for c in notebook[at + 2 :] if "solution" not in c.metadata.get("tags", [])]
+                assert rest[0].source.startswith(("```{exercise}", "## ")), (
+                    "hidden with the solution: " + rest[0].source
+                )
                 assert solution.source.startswith(f"```{{solution}} {exercise[2]}\n:class: dropdown"), exercise[2]
                 assert code.cell_type == "code"
                 assert "solution" in code.metadata.tags, f"{exercise[2]} has no running solution"

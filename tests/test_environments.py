@@ -78,7 +78,9 @@ def test_binder_keeps_the_environment_from_commit_to_commit(image):
 
 def test_binder_has_the_python_that_the_notebooks_name(image):
     pack, _ = image
-    assert pack.python_version == execute.PYTHON.rsplit(".", 1)[0]
+    stored = {nbformat.read(path, as_version=4).metadata["language_info"]["version"] for path in NOTEBOOKS}
+    assert [f"python={version}" for version in stored] == yaml.safe_load(ENVIRONMENT)["dependencies"][:1]
+    assert pack.python_version == stored.pop().rsplit(".", 1)[0]
 
 
 def test_after_the_environment_comes_the_package_alone():

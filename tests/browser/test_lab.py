@@ -52,11 +52,9 @@ MARKDOWN = r"""own => {
   return faults;
 }"""
 
-FOLDED = """numbers => numbers.filter(number => {
+SEEN = """numbers => numbers.filter(number => {
   const cell = document.querySelector(`.jp-Notebook .jp-Cell[data-windowed-list-index="${number}"]`);
-  const seen = e => e.checkVisibility() && e.getBoundingClientRect().height > 0;
-  return !cell.querySelector('.jp-InputPlaceholder')
-    || [...cell.querySelectorAll('.jp-InputArea-editor, .jp-OutputArea-output')].some(seen);
+  return cell.checkVisibility() && cell.getBoundingClientRect().height > 0;
 })"""
 
 IDLE = """() => document.querySelector('.jp-Notebook-ExecutionIndicator')?.dataset.status === 'idle'
@@ -89,6 +87,11 @@ def folder(tmp_path_factory):
         cell.outputs = [o for o in cell.outputs if "image/png" in o.get("data", {})]
         cell.execution_count = None  # what has a number has run
     nbformat.write(slider, root / "chapters" / "slider.ipynb")
+    unrun = nbformat.read(CHAPTERS / "c_chain.ipynb", as_version=4)  # as after Clear Outputs of All Cells
+    for cell in unrun.cells:
+        if cell.cell_type == "code":
+            cell.execution_count, cell.outputs = None, []
+    nbformat.write(unrun, root / "chapters" / "unrun.ipynb")
     (root / "overrides").mkdir()
     shutil.copy(ROOT / "_ext/jupyterlab.json", root / "overrides/overrides.json")  # as postBuild does
     for plugin, values in SETTINGS.items():
@@ -162,7 +165,9 @@ def labels(notebook):
 
 
 def solutions(notebook):
-    return [i for i, cell in enumerate(notebook.cells) if "solution" in cell.metadata.get("tags", [])]
+    """Return the numbers of the cells with a solution's text or code."""
+    cells = enumerate(notebook.cells)
+    return [i for i, c in cells if "{solution}" in c.source or "solution" in c.metadata.get("tags", [])]
 
 
 def run_all(page):
@@ -179,7 +184,7 @@ def run_all(page):
 def test_notebook_is_drawn_in_jupyterlab(shown, name):
     with shown(name) as (page, notebook):
         faults = page.evaluate(MARKDOWN, labels(notebook))
-        open_ones = page.evaluate(FOLDED, solutions(notebook))
+        open_ones = page.evaluate(SEEN, solutions(notebook))
         refuse([*faults, *(f"cell {number + 1}: solution not folded" for number in open_ones)])
 
 
@@ -211,9 +216,24 @@ def test_each_rule_finds_its_fault(shown):
         for fault in ("Unknown Directive", r"\frac", r"\nonsense", "$$", "does not find there", ":::"):
             assert any(fault in found for found in faults), fault
         assert not any("nobody1900" in found for found in faults)
-        assert page.evaluate(FOLDED, solutions(notebook)) == [len(FAULTY)]
+        assert page.evaluate(SEEN, solutions(notebook)) == [len(FAULTY)]
         run_all(page)
         page.locator(ERROR).wait_for(timeout=180_000)
+
+
+def test_running_a_page_unfolds_no_solution(shown):
+    with shown("unrun") as (page, notebook):
+        hidden = solutions(notebook)
+        assert len(hidden) > 6
+        run_all(page)
+        page.wait_for_function(IDLE, timeout=180_000)
+        printed = page.locator(".jp-Notebook .jp-Cell .jp-OutputArea-output").all()
+        assert sum(p.is_visible() for p in printed) > 8
+        assert page.evaluate(SEEN, hidden) == []
+        page.locator(".jp-Notebook button", has_text="2 cells hidden").first.click()
+        assert page.evaluate(SEEN, hidden) == hidden[:2]
+        cell = page.locator(f".jp-Notebook .jp-Cell[data-windowed-list-index='{hidden[1]}']")
+        assert cell.locator(".jp-OutputArea-output").first.is_visible()  # it has run all the same
 
 
 def test_slider_computes(shown):
