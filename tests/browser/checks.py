@@ -72,6 +72,8 @@ SLIDERS = """root => {
     sizes: inputs.map(e => +e.max - +e.min + 1),
     outputs: [...root.querySelectorAll('output')].map(e => e.textContent),
     spoken: inputs.map(e => e.getAttribute('aria-valuetext')),
+    // figures are lettered at 10 points, that is 13.3 px; a narrow window shrinks letters and picture alike
+    letters: Math.min(...frames.filter(seen).map(e => e.width / e.naturalWidth * 40 / 3)),
     hint: seen(root.querySelector('.explore-still')),
     outside: inputs.filter(e => {
       const box = e.getBoundingClientRect();
@@ -202,6 +204,8 @@ def slider_faults(page):
             faults.append(f"{name}: shows the hint that it does not move")
         if before["outside"]:
             faults.append(f"{name}: {before['outside']} sliders too narrow or outside of the window")
+        if before["letters"] < 11:
+            faults.append(f"{name}: letters of {before['letters']:.1f} px")
         if before["shown"] != [first]:
             faults.append(f"{name}: shows the frames {before['shown']} at first, not {first} alone")
         for i, slider in enumerate(figure.locator("input[type=range]").all()):
