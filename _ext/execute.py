@@ -19,6 +19,7 @@ from pathlib import Path
 os.environ.update(PYTHONHASHSEED="0", MPLBACKEND="module://matplotlib_inline.backend_inline", OPENBLAS_NUM_THREADS="1")
 
 import nbformat
+import student
 from nbclient import NotebookClient
 
 ROOT = Path(__file__).parent.parent
@@ -37,20 +38,8 @@ METADATA = {
         "version": PYTHON,
     },
 }
-# JupyterLab shows the output of a folded cell again when it runs, but leaves hidden what stands below a collapsed
-# heading. So each exercise ends with a heading that only JupyterLab sees: for MyST the line is a comment.
-HIDDEN_HEADING = "% <h6>Solution</h6>"
-COLLAPSED = "jp-MarkdownHeadingCollapsed"
 WIDGET_VIEW = "application/vnd.jupyter.widget-view+json"  # names a live widget: another one in every run
 PICTURES = {"image/png", "image/jpeg"}  # their bytes differ between machines
-
-
-def hide_solutions(book):
-    """Let each exercise end with the hidden heading under which JupyterLab keeps its solution."""
-    for cell in book.cells:
-        if cell.cell_type == "markdown" and "{exercise}" in cell.source:
-            cell.source = cell.source.removesuffix(HIDDEN_HEADING).rstrip() + "\n\n" + HIDDEN_HEADING
-            cell.metadata[COLLAPSED] = True
 
 
 def run(text, folder, measured=False):
@@ -66,7 +55,7 @@ def run(text, folder, measured=False):
         resources={"metadata": {"path": folder}},
     ).execute()
     book.metadata = METADATA
-    hide_solutions(book)
+    student.hide_solutions(book)
     for cell in book.cells:
         cell.metadata.pop("execution", None)
         if cell.metadata.get("jupyter", {}).get("outputs_hidden"):

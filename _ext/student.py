@@ -9,7 +9,6 @@ import re
 import sys
 from pathlib import Path
 
-import execute
 import nbformat
 import yaml
 
@@ -19,10 +18,22 @@ SOLUTION = re.compile(FOLDED % "solution", re.M | re.S)
 ANSWER = re.compile((FOLDED % "dropdown").replace(r"\}", r"\} Answer"), re.M | re.S)
 # The text that follows leans on the cell beside a question, so this stays: its numbers are the check.
 INSTEAD = "Write down your answer before you look: a cell beside this question prints the numbers."
+# JupyterLab shows the output of a folded cell again when it runs, but leaves hidden what stands below a collapsed
+# heading. So each exercise ends with a heading that only JupyterLab sees: for MyST the line is a comment.
+HIDDEN_HEADING = "% <h6>Solution</h6>"
+COLLAPSED = "jp-MarkdownHeadingCollapsed"
 NOTE = (
     "*This is the student's edition of a page of the book “{title}”: it has no solutions, and an empty cell after each "
     "exercise. It needs the package `web3scale`: {install}.*"
 )
+
+
+def hide_solutions(book):
+    """Let each exercise end with the hidden heading under which JupyterLab keeps its solution."""
+    for cell in book.cells:
+        if cell.cell_type == "markdown" and "{exercise}" in cell.source:
+            cell.source = cell.source.removesuffix(HIDDEN_HEADING).rstrip() + "\n\n" + HIDDEN_HEADING
+            cell.metadata[COLLAPSED] = True
 
 
 def edition(text, note):
@@ -41,8 +52,8 @@ def edition(text, note):
                 continue
         kept.append(cell)
         if "{exercise}" in cell.source:
-            cell.source = cell.source.removesuffix(execute.HIDDEN_HEADING).rstrip()
-            cell.metadata.pop(execute.COLLAPSED, None)
+            cell.source = cell.source.removesuffix(HIDDEN_HEADING).rstrip()
+            cell.metadata.pop(COLLAPSED, None)
             kept.append(nbformat.v4.new_code_cell(id=f"{cell.id}-work", metadata={"tags": ["work"]}))
     title, rest = kept[0].source.split("\n", 1)
     kept[0].source = f"{title}\n\n{note}\n{rest}"

@@ -4,9 +4,9 @@ import ast
 import importlib
 import re
 
-import execute
 import outline
 import pytest
+import student
 import sympy as sp
 from book import (
     CHAPTERS,
@@ -99,6 +99,23 @@ def test_figures_have_caption_alt_text_and_data(path):
             assert any(re.search(r"\d", t) for t in data), f"prints no data of what it draws: {cell.source}"
 
 
+def small_letters(source):
+    """List the sizes below 10 points that a figure with sliders sets: on a phone 10 points are 11 pixels."""
+    sizes = re.findall(r"\b(?:font)?size=([\d.]+)", source) if "widgets.explore(" in source else []
+    return [size for size in sizes if float(size) < 10]
+
+
+@each_notebook
+def test_a_figure_with_sliders_has_no_small_letters(path):
+    assert [small_letters(cell.source) for cell in cells(path, "code") if small_letters(cell.source)] == []
+
+
+def test_small_letters_are_seen():
+    drawn = "ax.text(0, 0, 'a', {}=9.5)\nax.plot(x, y, markersize=4)\nwidgets.explore(draw)"
+    assert small_letters(drawn.format("fontsize")) == small_letters(drawn.format("size")) == ["9.5"]
+    assert small_letters(drawn.replace("9.5", "10")) == []
+
+
 @each_notebook
 def test_a_figure_is_referred_to_by_a_name_that_exists(path):
     names = {c.metadata.get("mystnb", {}).get("figure", {}).get("name") for c in cells(path, "code")}
@@ -171,6 +188,43 @@ def test_anatomy(chapter):
         assert "load_" in code, f"{path.stem} has no real numbers"
 
 
+def hiding_faults(notebook):
+    """List what JupyterLab would show of a solution once it runs, or hide beside it up to the next heading."""
+    faults = []
+    for at, cell in enumerate(notebook):
+        if "{exercise}" not in cell.source:
+            continue
+        if not cell.source.endswith(f"\n\n{student.HIDDEN_HEADING}") or not cell.metadata.get(student.COLLAPSED):
+            faults.append(f"not hidden (make notebooks): the solution of {cell.source}")
+        after = [
+            c
+            for c in notebook[at + 1 :]
+            if "{solution}" not in c.source and "solution" not in c.metadata.get("tags", [])
+        ]
+        if not after or not after[0].source.startswith(("```{exercise}", "## ")):
+            faults.append(f"hidden with the solution of {cell.source}")
+    return faults
+
+
+@each_notebook
+def test_jupyterlab_hides_solutions_and_nothing_else(path):
+    assert hiding_faults(read(path)) == []
+
+
+def test_a_solution_shown_and_a_text_hidden_are_seen():
+    path = next(p for p in NOTEBOOKS if p.stem == "c_chain")
+    first = next(i for i, c in enumerate(read(path)) if "{exercise}" in c.source)
+    for change in (
+        lambda cells: cells[first].metadata.clear(),
+        lambda cells: cells[first].update(source="```{exercise}\n```"),
+        lambda cells: cells[first + 2].metadata.tags.clear(),
+        lambda cells: cells[first + 3].update(source="A text."),
+    ):
+        notebook = read(path)
+        change(notebook)
+        assert len(hiding_faults(notebook)) == 1
+
+
 @each_chapter
 def test_exercises_have_levels_numbers_and_running_solutions(chapter):
     numbers, levels = [], []
@@ -183,12 +237,6 @@ def test_exercises_have_levels_numbers_and_running_solutions(chapter):
                 levels.append(exercise[1])
                 numbers.append(exercise[3])
                 solution, code = notebook[at + 1], notebook[at + 2]
-                assert cell.metadata[execute.COLLAPSED], "JupyterLab would show the solution's output: make notebooks"
-                assert cell.source.endswith(f"\n\n{execute.HIDDEN_HEADING}")
-                rest = [c for c in notebook[at + 2 :] if "solution" not in c.metadata.get("tags", [])]
-                assert rest[0].source.startswith(("```{exercise}", "## ")), (
-                    "hidden with the solution: " + rest[0].source
-                )
                 assert solution.source.startswith(f"```{{solution}} {exercise[2]}\n:class: dropdown"), exercise[2]
                 assert code.cell_type == "code"
                 assert "solution" in code.metadata.tags, f"{exercise[2]} has no running solution"

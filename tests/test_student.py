@@ -5,7 +5,6 @@ import re
 import subprocess
 import sys
 
-import execute
 import nbformat
 import pytest
 import student
@@ -128,8 +127,8 @@ def test_the_rest_is_as_it_was(editions, path):
     original = [c for c in original if "solution" not in c.metadata.get("tags", [])]
     assert [c.id for c in original] == [c.id for c in book.cells if "work" not in c.metadata.get("tags", [])]
     for was in original[1:]:
-        was.source = was.source.removesuffix(f"\n\n{execute.HIDDEN_HEADING}")
-        was.metadata.pop(execute.COLLAPSED, None)
+        was.source = was.source.removesuffix(f"\n\n{student.HIDDEN_HEADING}")
+        was.metadata.pop(student.COLLAPSED, None)
         assert cells[was.id] == was or "A question on the way" in was.source
     title, note, rest = cells[original[0].id].source.split("\n\n", 2)
     assert original[0].source == f"{title}\n\n{rest}"

@@ -79,6 +79,12 @@ SLIDERS = """root => {
       const box = e.getBoundingClientRect();
       return box.left < 0 || box.right > innerWidth || box.width < 80;
     }).length,
+    cut: [...root.querySelectorAll('.explore-row > *, img')].filter(e => {
+      let parent = e.parentElement;
+      while (parent && getComputedStyle(parent).overflowX === 'visible') parent = parent.parentElement;
+      const box = e.getBoundingClientRect(), room = parent?.getBoundingClientRect();
+      return parent && seen(e) && (box.left < room.left - 0.5 || box.right > room.right + 0.5);
+    }).length,
   };
 }"""
 
@@ -204,6 +210,8 @@ def slider_faults(page):
             faults.append(f"{name}: shows the hint that it does not move")
         if before["outside"]:
             faults.append(f"{name}: {before['outside']} sliders too narrow or outside of the window")
+        if before["cut"]:
+            faults.append(f"{name}: {before['cut']} parts cut off at the edge")
         if before["letters"] < 11:
             faults.append(f"{name}: letters of {before['letters']:.1f} px")
         if before["shown"] != [first]:

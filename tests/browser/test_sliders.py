@@ -31,6 +31,10 @@ def test_an_unbroken_slider_is_well(alone):
         ("all('.explore input').forEach(e => { e.setAttribute = () => null })", "says"),
         ("all('.explore input').forEach(e => { e.style.width = '9px' })", "too narrow"),
         ("all('.explore img').forEach(e => Object.defineProperty(e, 'naturalWidth', {value: 9999}))", "letters of"),
+        (
+            "all('.explore').forEach(e => { e.style.marginLeft = '-4px'; e.parentElement.style.overflow = 'hidden' })",
+            "cut off",
+        ),
         ("all('.explore-still').forEach(e => { e.hidden = false })", "shows the hint"),
         ("all('.explore').forEach(e => e.remove())", "no figure with sliders"),
     ],
