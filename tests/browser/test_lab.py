@@ -173,9 +173,13 @@ def solutions(notebook):
 def run_all(page):
     page.wait_for_function(IDLE, timeout=180_000)
     for _ in range(5):  # a session that is still being connected loses the command without a word: say it again
-        page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click()
-        page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click()
+        if (dialog := page.locator(".jp-Dialog", has_text="Select Kernel")).count():
+            # on a busy machine the list of kernels may come later than the notebook: then JupyterLab asks which one
+            dialog.locator("select").select_option(label="Python 3 (ipykernel)")
+            dialog.locator("button.jp-mod-accept").click()
         with contextlib.suppress(TimeoutError):
+            page.locator(".lm-MenuBar-itemLabel", has_text=re.compile("^Run$")).click(timeout=5_000)
+            page.locator(".lm-Menu-itemLabel", has_text=re.compile("^Run All Cells$")).click(timeout=5_000)
             return page.wait_for_function(STARTED, timeout=20_000)
     pytest.fail("no cell runs", pytrace=False)
 

@@ -26,6 +26,7 @@ def test_an_unbroken_slider_is_well(alone):
         ("all('.explore input').forEach(e => e.replaceWith(e.cloneNode(true)))", "alone"),
         ("all('.explore img').forEach(e => { e.hidden = false; e.style.display = '' })", "at first"),
         ("{ const [a, b] = all('.explore img').slice(-2); [a.alt, b.alt] = [b.alt, a.alt] }", "beside a picture of"),
+        ("{ const [a] = all('.explore img').filter(e => !e.hidden); a.alt = 'Words.' }", "at first ["),
         ("{ const [a, b] = all('.explore img').slice(-2); a.before(b) }", "alone"),
         ("all('.explore output').forEach(e => e.replaceWith(e.cloneNode(true)))", "numbers beside the sliders"),
         ("all('.explore input').forEach(e => { e.setAttribute = () => null })", "says"),
