@@ -56,6 +56,12 @@ def head(text):
     return text.split("</head>")[0]
 
 
+def test_room_is_kept_for_nearly_all_formulas():
+    texts = "".join((SITE / f"{page}.html").read_text(encoding="utf-8") for page in outline.pages())
+    kept, all_ = (texts.count(f'"math notranslate nohighlight{end}') for end in (' unset"', ""))
+    assert kept > 0.95 * all_ > 1000
+
+
 @pytest.mark.parametrize("page", [*outline.pages(), "genindex", "search"])
 def test_a_page_is_light(page):
     text = (SITE / f"{page}.html").read_text(encoding="utf-8")
@@ -65,8 +71,11 @@ def test_a_page_is_light(page):
     if page != "search":
         assert [s for s in scripts if "defer" not in s] == []
         assert "searchindex.js" not in text
+        assert re.findall(r"<link[^>]*stylesheet[^>]*>", text) == [
+            f'<link href="{"../" * page.count("/")}_static/styles/all.css" rel="stylesheet" />'
+        ]
     assert ("mathjax/" in head(text)) == ('class="math' in text)
-    assert text.count("mathematics.js") == text.count('src="' + "../" * page.count("/") + "_static/mathjax/")
+    assert text.count("mathematics.js") == text.count('data-mathjax="' + "../" * page.count("/") + "_static/mathjax/")
     frames = re.findall(r'<img alt="[^"]*"[^>]*src="([^"]+\.svg)">', text)
     assert "base64" not in text
     assert all((SITE / page).parent.joinpath(f).is_file() for f in frames)

@@ -17,7 +17,7 @@ from axe_playwright_python.base import AXE_SCRIPT
 # MathJax and the fonts are there, or will not come any more.
 READY = """async () => {
   const end = Date.now() + 15000, pause = milliseconds => new Promise(go => setTimeout(go, milliseconds));
-  while (document.querySelector('script[src*="mathjax"]') && !window.MathJax?.startup?.promise && Date.now() < end)
+  while (document.querySelector('script[data-mathjax]') && !window.MathJax?.startup?.promise && Date.now() < end)
     await pause(20);
   await Promise.race([Promise.all([window.MathJax?.startup?.promise, document.fonts.ready]), pause(15000)]);
 }"""

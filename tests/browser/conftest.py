@@ -161,11 +161,12 @@ class Visit:
     and above, requests without an answer, errors and warnings on the console.
     """
 
-    def __init__(self, browser, home, name, window=DESK, mode="light"):
+    def __init__(self, browser, home, name, window=DESK, mode="light", script=""):
         self.faults, self.urls, self.home = [], [], home
         self.context = browser.new_context(viewport=size(window), color_scheme=mode)
         self.context.add_init_script("localStorage.setItem('mode', 'auto'); localStorage.setItem('theme', 'auto')")
         self.context.add_init_script(STILL)
+        self.context.add_init_script(script or ";")
         self.page = self.context.new_page()
         self.page.on("request", self._request)
         self.page.on("requestfailed", lambda request: self._note(f"no answer: {request.url[:200]}"))
