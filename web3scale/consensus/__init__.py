@@ -1,0 +1,1 @@
+"""Chapter 4: consensus: how replicas agree, what it costs, and who votes."""
