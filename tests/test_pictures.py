@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 import pytest
 
 from web3scale.errors import DomainError
-from web3scale.pictures import LETTER, TONES, Picture, swimlanes
+from web3scale.pictures import LETTER, TONES, Picture, swimlanes, timeline
 
 ALT = "Alice sends Bob a state, and he signs it."
 SVG = "{http://www.w3.org/2000/svg}"
@@ -76,6 +76,16 @@ def test_messages_go_down_from_lane_to_lane():
     assert heights == sorted(heights)
 
 
+def test_a_timeline_has_a_row_for_each_moment_whatever_time_lies_between():
+    sent = [(0, 1, 0, 1, "ask", "plain"), (0, 100, 0, 2, "ask", "good"), (1, None, 1, 0, "no", "plain")]
+    picture = timeline(ALT, ["Alice", "Bob", "Carol"], sent)
+    rows = [t.text for t in drawn(picture)["text"] if float(t.get("x")) == 4]
+    assert rows == ["0 s", "ask", "1 s", "no", "100 s"]
+    ends = [[float(v) for v in re.findall(r"-?[\d.]+", p.get("d"))] for p in drawn(picture)["path"]]
+    shafts = [e for e in ends if abs(e[3] - e[1]) > 20 and e[0] != e[2]]
+    assert [e[3] - e[1] for e in shafts] == pytest.approx([38, 76, 0.7 * 38])  # one row, two rows, lost on the way
+
+
 def test_a_picture_is_the_same_bytes_twice():
     steps = [("lose", "Alice", "Bob", "state 2"), ("bad", "Alice", "crash")]
     first, second = (swimlanes(ALT, ["Alice", "Bob"], steps)._repr_html_() for _ in range(2))
@@ -95,6 +105,8 @@ def test_a_picture_is_the_same_bytes_twice():
             "a step must begin with send, lose, do, good, bad or line",
         ),
         (lambda: swimlanes(ALT, ["A"], [("send", "A", "x")]), "a step must have"),
+        (lambda: timeline(ALT, ["A", "B"], [(0, 1, 0, 2, "x", "plain")]), "two of the lanes, got 0 and 2"),
+        (lambda: timeline(ALT, ["A", "B"], [(0, 1, 1, 1, "x", "plain")]), "two of the lanes, got 1 and 1"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(draw, message):

@@ -20,6 +20,7 @@ PAGE = "var(--pst-color-background, var(--jp-layout-color0, transparent))"  # of
 Place = One[Annotated[Number, Quantity("1", low=-10_000, high=10_000)]]  # in units
 Size = One[Annotated[Number, Quantity("1", high=10_000, open="low")]]
 Point = tuple[Place, Place]
+Moment = One[Annotated[Number, Quantity("s", high=1e9)]]
 
 
 @validated
@@ -147,6 +148,46 @@ def swimlanes(alt: str, actors: Sequence[str], steps: Sequence[tuple[str, ...]])
             picture.box(
                 lane[names[0]], middle, text, width=width, height=height - 6, tone="plain" if kind == "do" else kind
             )
+    return picture
+
+
+@validated
+def timeline(
+    alt: str, lanes: Sequence[str], messages: Sequence[tuple[Moment, Moment | None, int, int, str, str]], rest: str = ""
+) -> Picture:
+    """Draw messages on their way, time downwards: a lane for each of `lanes`, a row for each moment.
+
+    A message is a tuple: when it leaves and when it arrives, in seconds, its sender's and receiver's places in `lanes`,
+    its kind, which is written at the left once for each moment, and its tone. One that does not arrive (None) ends at a
+    cross. Rows are about equally far apart, whatever time lies between them. `rest` is written below.
+
+    >>> sent = [(0, 1, 0, 1, "question", "plain"), (1, None, 1, 0, "answer", "plain")]
+    >>> timeline("Alice asks Bob, whose answer is lost.", ["Alice", "Bob"], sent)
+    Alice asks Bob, whose answer is lost.
+    """
+    moments = sorted({time for leaves, arrives, *_ in messages for time in (leaves, arrives) if time is not None})
+    kinds = [list(dict.fromkeys(m[4] for m in messages if m[0] == moment)) for moment in moments]
+    rows = [40.0]
+    for some in kinds:
+        rows.append(rows[-1] + 24 + 14 * max(len(some), 1))
+    y = dict(zip(moments, rows, strict=False))  # and one row more, for what is lost in the last
+    x = [105 + 250 * (2 * lane + 1) / (2 * len(lanes)) for lane in range(len(lanes))]
+    picture = Picture(alt, height=rows[-1] + (26 if rest else 8))
+    for name, at in zip(lanes, x, strict=True):
+        picture.label(at, 12, name, bold=True)
+        picture.line((at, 24), (at, rows[-1]), dashed=True)
+    for (moment, at), some in zip(y.items(), kinds, strict=True):
+        picture.label(4, at, f"{moment:g} s", anchor="start", bold=True)
+        if some:
+            picture.label(4, at + 12 + 7 * len(some), "\n".join(some), anchor="start")
+    for leaves, arrives, sender, receiver, _, tone in messages:
+        if max(sender, receiver) >= len(lanes) or sender == receiver:
+            raise DomainError(f"timeline: sender and receiver must be two of the lanes, got {sender} and {receiver}")
+        lost = arrives is None
+        end = rows[rows.index(y[leaves]) + 1] if arrives is None else y[arrives]
+        picture.arrow((x[sender], y[leaves]), (x[receiver], end), lost=lost, tone="bad" if lost else tone)
+    if rest:
+        picture.label(180, rows[-1] + 12, rest)
     return picture
 
 
