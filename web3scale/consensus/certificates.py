@@ -20,11 +20,12 @@ from dataclasses import replace
 from nacl.signing import SigningKey
 
 from web3scale.consensus.committees import Seats, draw_message, elect
-from web3scale.crypto import public_key, sign, verify_signature
+from web3scale.consensus.votes import Members, Said, Statement
+from web3scale.crypto import public_key
 from web3scale.errors import Rejected, refusal_of, require
 from web3scale.layers.crossshard import Shard, ShardedLedger
 from web3scale.layers.ledger import Transfer
-from web3scale.message import Signed, digest, message
+from web3scale.message import Signed, digest, message, signed
 from web3scale.quantities import validated
 
 LOCKED, COMMITTED, ABORTED = "locked", "committed", "aborted"  # what the home of a transfer says
@@ -35,9 +36,8 @@ _SIDE = {COMMITTED: 1, PREPARED: 1, PAID: 1, ABORTED: -1, REFUSED: -1}  # for th
 @validated
 @message
 class Decision:
-    """What one shard has done with one transfer; its members sign the digest of this."""
+    """What one shard has done with one transfer; the members of its committee sign it, on their chain."""
 
-    chain: str
     shard: int
     epoch: int
     transfer: bytes  # digest of the transfer with its signature
@@ -49,75 +49,46 @@ class Decision:
         return opposed and replace(other, verdict=self.verdict) == self
 
 
-@message
-class Certificate:
-    """A decision, and who is said to have signed it: pairs of a public key and a signature."""
-
-    decision: Decision
-    votes: tuple[tuple[bytes, bytes], ...]
-
-
 @validated
-@message
-class Committee:
-    """The members who sign for one shard in one epoch: as `elect` drew them, by proofs that were verified."""
+def certify(committee: Members, decision: Decision, keys: Sequence[SigningKey]) -> Said[Decision]:
+    """Sign a decision with the first keys that make a quorum; an honest member signs `CertifiedLedger.decision` only.
 
-    chain: str
-    shard: int
-    epoch: int
-    members: tuple[bytes, ...]  # public keys
-
-    @property
-    def quorum(self) -> int:
-        """Members that decide, ⌈(n + f + 1)/2⌉ with the largest f < n/3: any two sets of them have an honest one."""
-        size = len(self.members)
-        return (size + max(size - 1, 0) // 3) // 2 + 1
-
-    def check(self, certificate: Certificate) -> None:
-        """Refuse what a quorum of different members has not signed for this shard and epoch."""
-        decision, voters = certificate.decision, {voter for voter, _ in certificate.votes}
-        mine = decision.chain, decision.shard, decision.epoch
-        ours = self.chain, self.shard, self.epoch
-        require(mine == ours, "certificate: it must be of the committee's shard and epoch", got=mine, committee=ours)
-        require(len(voters) == len(certificate.votes), "certificate: voters must differ", votes=len(certificate.votes))
-        require(voters <= {*self.members}, "certificate: voters must be members", members=len(self.members))
-        require(len(voters) >= self.quorum, "certificate: voters must be a quorum", got=len(voters), needed=self.quorum)
-        for voter, signature in certificate.votes:
-            valid = verify_signature(voter, digest(decision), signature)
-            require(valid, "certificate: voters must sign exactly this", voter=voter)
-
-
-@validated
-def certify(decision: Decision, keys: Sequence[SigningKey]) -> Certificate:
-    """Sign a decision with each of the keys, true or not: an honest member signs only `CertifiedLedger.decision`.
+    Keys that are none of the committee's sign nothing.
 
     >>> from web3scale.crypto import example_key
     >>> keys = [example_key(name) for name in ("Ann", "Ben", "Cem", "Dan")]
-    >>> committee = Committee("main", 0, 1, tuple(public_key(key) for key in keys))
-    >>> certificate = certify(Decision("main", 0, 1, bytes(32), PREPARED), keys[:3])
-    >>> committee.quorum, committee.check(certificate)
-    (3, None)
+    >>> committee = Members("main", tuple(public_key(key) for key in keys))
+    >>> said = certify(committee, Decision(0, 1, bytes(32), PREPARED), keys)
+    >>> said.replicas, committee.holds(said, Decision, committee.quorum)
+    ((0, 1, 2), True)
     """
-    return Certificate(decision, tuple((public_key(key), sign(key, digest(decision))) for key in keys))
+    held = {public_key(key): key for key in keys}
+    places = [place for place, public in enumerate(committee.keys) if public in held][: committee.quorum]
+    statement = Statement(committee.chain, decision)
+    marks = [signed(statement, held[committee.keys[place]]).signatures[0] for place in places]
+    return Said(decision, tuple(places), tuple(marks))
 
 
 @validated
-def double_signers(first: Certificate, second: Certificate) -> frozenset[bytes]:
-    """Return who signed both of two certificates that contradict each other; nobody, if they do not.
+def double_signers(committee: Members, first: Said[Decision], second: Said[Decision]) -> frozenset[bytes]:
+    """Return the keys of the members who signed both of two certificates that contradict each other.
 
-    Each signature is checked, so that nobody is accused by a forgery.
+    Nobody, if they do not, or if one of them is not signed by those whom it names.
 
     >>> from web3scale.crypto import example_key
-    >>> ann, ben, cem, dan = (example_key(name) for name in ("Ann", "Ben", "Cem", "Dan"))
-    >>> for_it, against = (Decision("main", 0, 1, bytes(32), verdict) for verdict in (COMMITTED, ABORTED))
-    >>> guilty = double_signers(certify(for_it, [ann, ben, cem]), certify(against, [ben, cem, dan]))
-    >>> guilty == {public_key(ben), public_key(cem)}
+    >>> ann, ben, cem, dan = keys = [example_key(name) for name in ("Ann", "Ben", "Cem", "Dan")]
+    >>> committee = Members("main", tuple(public_key(key) for key in keys))
+    >>> for_it, against = (Decision(0, 1, bytes(32), verdict) for verdict in (COMMITTED, ABORTED))
+    >>> said = certify(committee, for_it, [ann, ben, cem]), certify(committee, against, [ben, cem, dan])
+    >>> double_signers(committee, *said) == {public_key(ben), public_key(cem)}
     True
     """
-    if not first.decision.contradicts(second.decision):
+    both = first, second
+    if not all(committee.holds(said, Decision, len(said.replicas)) for said in both):
         return frozenset()
-    signers = [{v for v, s in c.votes if verify_signature(v, digest(c.decision), s)} for c in (first, second)]
-    return frozenset(signers[0] & signers[1])
+    if not first.body.contradicts(second.body):
+        return frozenset()
+    return frozenset(committee.keys[place] for place in {*first.replicas} & {*second.replicas})
 
 
 @validated
@@ -138,7 +109,7 @@ class CertifiedLedger:
     >>> shards = ShardedLedger("main", 4, {public_key(alice): 10, bob: 0})
     >>> ledger = CertifiedLedger(shards, list(keys), 4, bytes(32), {k: prove(keys[k], draw) for k in keys})
     >>> list(ledger.steps(sign_transfer(alice, "main", {bob: 7}, fee=1, nonce=1), keys))
-    ['locked at 0', 'prepared at 3', 'committed at 0', 'paid at 3', 'closed at 0']
+    ['locked at 0', 'prepared at 3', 'committed at 0', 'paid at 3']
     >>> shards.balance(bob), shards.in_flight, shards.total
     (7, 0, 10)
     """
@@ -167,14 +138,14 @@ class CertifiedLedger:
         draw = draw_message(self.chain, "committee", self.epoch + 1, seed)
         drawn = elect(draw, proofs, self.committee_size, len(self.ledger.shards))
         self.epoch += 1
-        self.committees = tuple(Committee(self.chain, at, self.epoch, members) for at, members in enumerate(drawn))
+        self.committees = tuple(Members(self.chain, members) for members in drawn)
 
     def decision(self, at: int, transfer: Signed[Transfer]) -> Decision:
         """What an honest member of a shard's committee signs of a transfer: where the shard stands now."""
         require(at < len(self._said), "decision: shard must exist", shard=at)
         if (verdict := self._said[at].get(digest(transfer))) is None:
             raise Rejected("decision: shard must have seen the transfer", shard=at)
-        return Decision(self.chain, at, self.epoch, digest(transfer), verdict)
+        return Decision(at, self.epoch, digest(transfer), verdict)
 
     def lock(self, transfer: Signed[Transfer]) -> None:
         """Hold the sender's account at home: its signature is enough."""
@@ -183,7 +154,7 @@ class CertifiedLedger:
         self._expect(home, transfer, None)
         self._write(home, LOCKED, Shard._lock, transfer, self.ledger.touched(transfer.body)[home])
 
-    def prepare(self, at: int, transfer: Signed[Transfer], locked: Certificate) -> str:
+    def prepare(self, at: int, transfer: Signed[Transfer], locked: Said[Decision]) -> str:
         """Promise to pay the recipients of another shard, or refuse to, and say which: home has locked the sender."""
         home, _ = self._places(transfer, at)
         self._expect(at, transfer, None)
@@ -193,42 +164,35 @@ class CertifiedLedger:
             self._said[at][digest(transfer)] = REFUSED
         return self._said[at][digest(transfer)]
 
-    def decide(self, transfer: Signed[Transfer], prepared: Sequence[Certificate]) -> None:
+    def decide(self, transfer: Signed[Transfer], prepared: Sequence[Said[Decision]]) -> None:
         """Charge the sender at home: all others have promised, in the order in which the transfer touches them."""
         home, others = self._places(transfer)
         self._expect(home, transfer, LOCKED)
         self._check(transfer, PREPARED, others, prepared)
         self._write(home, COMMITTED, Shard._decide, transfer, self.ledger.touched(transfer.body)[home])
 
-    def abort(self, at: int, transfer: Signed[Transfer], refused: Certificate) -> None:
+    def abort(self, at: int, transfer: Signed[Transfer], refused: Said[Decision]) -> None:
         """Release the sender at home: one of the others has refused."""
         home, _ = self._places(transfer, at)
         self._expect(home, transfer, LOCKED)
         self._check(transfer, REFUSED, [at], [refused])
         self._write(home, ABORTED, Shard._abort, transfer)
 
-    def follow(self, at: int, transfer: Signed[Transfer], decided: Certificate) -> None:
+    def follow(self, at: int, transfer: Signed[Transfer], decided: Said[Decision]) -> None:
         """Pay the recipients of another shard, or drop the promise: home has committed or aborted."""
         home, _ = self._places(transfer, at)
         self._expect(at, transfer, PREPARED)
-        verdict = COMMITTED if decided.decision.verdict == COMMITTED else ABORTED
+        verdict = COMMITTED if decided.body.verdict == COMMITTED else ABORTED
         self._check(transfer, verdict, [home], [decided])
         said, step = (PAID, Shard._commit) if verdict == COMMITTED else (DROPPED, Shard._abort)
         self._write(at, said, step, transfer)
-
-    def close(self, transfer: Signed[Transfer], paid: Sequence[Certificate]) -> None:
-        """Forget at home what all others have paid; a second time changes nothing."""
-        home, others = self._places(transfer)
-        self._expect(home, transfer, COMMITTED)
-        self._check(transfer, PAID, others, paid)
-        self._write(home, COMMITTED, Shard._close, transfer)
 
     def steps(self, transfer: Signed[Transfer], keys: Mapping[bytes, SigningKey]) -> Iterator[str]:
         """Carry a transfer as anybody can, with what the members whose `keys` are given sign; yield after each step."""
         home, others = self._places(transfer)
 
-        def shown(at: int) -> Certificate:
-            return certify(self.decision(at, transfer), [keys[m] for m in self.committees[at].members if m in keys])
+        def shown(at: int) -> Said[Decision]:
+            return certify(self.committees[at], self.decision(at, transfer), list(keys.values()))
 
         self.lock(transfer)
         yield f"{LOCKED} at {home}"
@@ -244,9 +208,6 @@ class CertifiedLedger:
             if at not in refusing:
                 self.follow(at, transfer, shown(home))
                 yield f"{DROPPED if refusing else PAID} at {at}"
-        if not refusing:
-            self.close(transfer, [shown(at) for at in others])
-            yield f"closed at {home}"
 
     def _places(self, transfer: Signed[Transfer], at: int | None = None) -> tuple[int, list[int]]:
         home, *others = self.ledger.touched(transfer.body)
@@ -258,16 +219,19 @@ class CertifiedLedger:
         require(said == verdict, "transfer: it must be due for this step", shard=at, said=said, due=verdict)
 
     def _check(
-        self, transfer: Signed[Transfer], verdict: str, places: list[int], certificates: Sequence[Certificate]
+        self, transfer: Signed[Transfer], verdict: str, places: list[int], certificates: Sequence[Said[Decision]]
     ) -> None:
         """Check that there is one certificate of each place, which says this and nothing else."""
         require(len(certificates) == len(places), "certificate: there must be one of each shard", got=len(certificates))
         for at, certificate in zip(places, certificates, strict=True):
-            wanted = Decision(self.chain, at, self.epoch, digest(transfer), verdict)
+            wanted, committee = Decision(at, self.epoch, digest(transfer), verdict), self.committees[at]
             for name, value in vars(wanted).items():
-                got = vars(certificate.decision)[name]
+                got = vars(certificate.body)[name]
                 require(got == value, f"certificate: {name} must be the one in question", got=got, wanted=value)
-            self.committees[at].check(certificate)
+            votes = len(certificate.replicas)
+            require(votes == committee.quorum, "certificate: voters must be a quorum", got=votes, needed=committee.quorum)
+            holds = committee.holds(certificate, Decision, votes)
+            require(holds, "certificate: each voter must be a member, and sign exactly this, once")
 
     def _write(self, at: int, verdict: str, step: Callable[..., None], *arguments: object) -> None:
         """Let a shard take a step, and remember it."""

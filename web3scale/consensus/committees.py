@@ -23,7 +23,6 @@ from web3scale import quantities as q
 from web3scale.consensus.vrf import verify
 from web3scale.crypto import encode, tagged_hash
 from web3scale.errors import DomainError, require
-from web3scale.formula import formula
 from web3scale.quantities import Array, One, Positive, checked, finite, validated
 
 MOST_SEATS, MOST_DRAWS = 10**4, 10**7
@@ -67,23 +66,27 @@ def next_seed(message: bytes, leader: bytes, proof: bytes) -> bytes:
 def elect(
     message: bytes, proofs: Mapping[bytes, bytes], committee_size: Seats, shards: Seats
 ) -> tuple[tuple[bytes, ...], ...]:
-    """Return the committees of all shards: validators in the order of their outputs, the smallest to shard 0.
+    """Return the committees of all shards: of the validators whose output falls on it, each has the k with the smallest.
 
-    `proofs` has the proofs of registered validators for this message; who has sent no valid one draws no seat. It must have
-    all of them that came in time: whoever could leave some out would choose. With one shard, its committee has the
-    validators with the k smallest outputs.
+    A validator's output says to which shard it belongs (output mod shards), so whoever withholds a proof moves nobody
+    else to another shard; a shard whose validators are fewer than its seats is refused. With one shard, its committee
+    has the validators with the k smallest outputs. `proofs` has the proofs of registered validators for this message,
+    all of them that came in time: whoever could leave some out would choose. Who has sent no valid one draws no seat.
 
     >>> from web3scale.consensus.vrf import prove
     >>> from web3scale.crypto import example_key, public_key
-    >>> keys = [example_key(name) for name in ("Ann", "Ben", "Cem", "Dan", "Eve")]
-    >>> [len(c) for c in elect(b"epoch 7", {public_key(k): prove(k, b"epoch 7") for k in keys}, 2, 2)]
+    >>> keys = [example_key(name) for name in ("Ann", "Ben", "Cem", "Dan", "Eve", "Fay", "Gus")]
+    >>> proofs = {public_key(key): prove(key, b"epoch 7") for key in keys}
+    >>> [len(committee) for committee in elect(b"epoch 7", proofs, 2, 2)]
     [2, 2]
     """
-    outputs = {public: verify(public, message, proof) for public, proof in proofs.items()}
-    order = sorted((found, public) for public, found in outputs.items() if found is not None)
-    needed = committee_size * shards
-    require(len(order) >= needed, "elect: valid proofs must fill the seats", proofs=len(order), seats=needed)
-    return tuple(tuple(k for _, k in order[at : at + committee_size]) for at in range(0, needed, committee_size))
+    drawn: list[list[tuple[bytes, bytes]]] = [[] for _ in range(shards)]
+    for public, proof in proofs.items():
+        if (found := verify(public, message, proof)) is not None:
+            drawn[int.from_bytes(found, "big") % shards].append((found, public))
+    fewest = min(map(len, drawn))
+    require(fewest >= committee_size, "elect: valid proofs must fill the seats of each shard", fewest=fewest)
+    return tuple(tuple(public for _, public in sorted(some)[:committee_size]) for some in drawn)
 
 
 @validated
@@ -270,16 +273,6 @@ def simulate_truncation(
     passes = rng.random((runs, validators)) < selection
     mean: Array = (passes & (passes.cumsum(axis=1) <= committee_size)).mean(axis=0)
     return mean
-
-
-@formula(failing_share="alpha", shards="m")
-def targeted_share(failing_share: q.PositiveShare, shards: q.Count) -> q.Share:
-    """Share of all validators that breaks one of m shards of equal size, for whoever can choose them: α/m.
-
-    >>> round(targeted_share(1 / 3, 64), 4)
-    0.0052
-    """
-    return failing_share / shards
 
 
 @validated
