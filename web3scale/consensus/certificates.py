@@ -104,7 +104,7 @@ class CertifiedLedger:
     >>> from web3scale.crypto import example_key
     >>> from web3scale.layers.ledger import sign_transfer
     >>> alice, bob = example_key("Alice"), public_key(example_key("Bob"))
-    >>> keys = {public_key(key): key for key in (example_key(f"validator {i}") for i in range(16))}
+    >>> keys = {public_key(key): key for key in (example_key(f"validator {i}") for i in range(60))}
     >>> draw = draw_message("main", "committee", 1, bytes(32))
     >>> shards = ShardedLedger("main", 4, {public_key(alice): 10, bob: 0})
     >>> ledger = CertifiedLedger(shards, list(keys), 4, bytes(32), {k: prove(keys[k], draw) for k in keys})
@@ -229,7 +229,9 @@ class CertifiedLedger:
                 got = vars(certificate.body)[name]
                 require(got == value, f"certificate: {name} must be the one in question", got=got, wanted=value)
             votes = len(certificate.replicas)
-            require(votes == committee.quorum, "certificate: voters must be a quorum", got=votes, needed=committee.quorum)
+            require(
+                votes == committee.quorum, "certificate: voters must be a quorum", got=votes, needed=committee.quorum
+            )
             holds = committee.holds(certificate, Decision, votes)
             require(holds, "certificate: each voter must be a member, and sign exactly this, once")
 

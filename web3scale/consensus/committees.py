@@ -66,7 +66,7 @@ def next_seed(message: bytes, leader: bytes, proof: bytes) -> bytes:
 def elect(
     message: bytes, proofs: Mapping[bytes, bytes], committee_size: Seats, shards: Seats
 ) -> tuple[tuple[bytes, ...], ...]:
-    """Return the committees of all shards: of the validators whose output falls on it, each has the k with the smallest.
+    """Return the committees of all shards: the k validators of each shard who have the smallest outputs.
 
     A validator's output says to which shard it belongs (output mod shards), so whoever withholds a proof moves nobody
     else to another shard; a shard whose validators are fewer than its seats is refused. With one shard, its committee
