@@ -10,7 +10,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from web3scale import limits, queues
+from web3scale.consensus import committees, latency, quorums
 from web3scale.errors import DomainError, shown
 from web3scale.facts import load_chains
 from web3scale.layers import channels, rollups
@@ -22,6 +25,7 @@ NODE = 2000  # transfers a second that one node alone could check
 BUDGET, DISK = 100, 0.08e-9  # money a node and month; money a byte and month, the offer "disk" of chapter 2
 CHANNEL = (153, 281)  # virtual bytes to open a channel and to close it alone, counted field by field in section 3.3
 RECORD = 75  # bytes of a signed record among a million accounts
+ADVERSARY = 0.25  # share of the stake that a committee has to bear
 RISK = 0.45  # the adversary's share of block production that layer 1 has to bear
 
 
@@ -109,7 +113,24 @@ def _layers() -> Card:
     return Card("chapter 3", found, binds, decided)
 
 
-_CARDS = (_foundations, _limits, _layers)
+def _consensus() -> Card:
+    seats = committees.smallest_committee(ADVERSARY, 1 / 3, 1e-9, 1)
+    place = np.arange(48) % len(latency.REGIONS)
+    means = latency.region_delays()[np.ix_(place, place)]
+    times = np.sort(latency.simulate_latency(means, 200, hotstuff=True, seed=1), axis=1)
+    found = {
+        "committee that fails once in 10⁹ draws": (seats, ""),
+        "messages of a decision, HotStuff": (quorums.hotstuff_messages(seats), ""),
+        "the same, PBFT": (quorums.pbft_messages(seats), ""),
+        "decision by HotStuff over six regions": (float(np.median(times[:, 32])), "s"),
+        "uplink for the data, if one leader sends it": (card(3)["data that the goal needs there"] * (seats - 1), "byte/s"),
+    }
+    binds = "The leader's uplink: the data of the rollup, sent to each member by one computer."
+    decided = "A committee by VRF that decides by HotStuff, and data that nodes pass on to one another (chapter 5)."
+    return Card("chapter 4", found, binds, decided)
+
+
+_CARDS = (_foundations, _limits, _layers, _consensus)
 
 
 @lru_cache(typed=True)

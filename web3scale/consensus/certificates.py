@@ -222,15 +222,15 @@ class CertifiedLedger:
         self, transfer: Signed[Transfer], verdict: str, places: list[int], certificates: Sequence[Said[Decision]]
     ) -> None:
         """Check that there is one certificate of each place, which says this and nothing else."""
-        require(len(certificates) == len(places), "certificate: there must be one of each shard", got=len(certificates))
+        require(len(certificates) == len(places), "certificate: there must be one of each shard", certificates=len(certificates))
         for at, certificate in zip(places, certificates, strict=True):
             wanted, committee = Decision(at, self.epoch, digest(transfer), verdict), self.committees[at]
             for name, value in vars(wanted).items():
                 got = vars(certificate.body)[name]
-                require(got == value, f"certificate: {name} must be the one in question", got=got, wanted=value)
+                require(got == value, f"certificate: {name} must be the one in question", wanted=value, **{name: got})
             votes = len(certificate.replicas)
             require(
-                votes == committee.quorum, "certificate: voters must be a quorum", got=votes, needed=committee.quorum
+                votes == committee.quorum, "certificate: voters must be a quorum", votes=votes, needed=committee.quorum
             )
             holds = committee.holds(certificate, Decision, votes)
             require(holds, "certificate: each voter must be a member, and sign exactly this, once")
