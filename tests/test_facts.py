@@ -8,7 +8,7 @@ from web3scale.facts import ChainFact, load_chains
 
 
 def test_the_facts_are_dated_sourced_and_in_known_units():
-    units = {"s", "byte", "weight", "gas", "1", "compute units"}
+    units = {"s", "byte", "weight", "gas", "1", "1/s", "compute units"}
     for fact in load_chains():
         assert fact.unit in units, fact
         assert date.fromisoformat(fact.date) <= date(2026, 11, 24), fact
@@ -38,6 +38,8 @@ def test_the_facts_that_others_publish():
     assert facts["Bitcoin", "propagation_median"] == [8.7]
     assert facts["Bitcoin", "propagation_90_percent"] == [79]
     assert facts["Bitcoin", "block_size_measured"] == [540000]
+    assert facts["Ethereum", "committee_minimum"] == [111]
+    assert (*facts["Algorand", "step_committee"], *facts["Algorand", "step_threshold"]) == (2000, 0.685)
 
 
 def test_the_columns_of_the_file_are_the_fields():
