@@ -118,12 +118,13 @@ def _consensus() -> Card:
     place = np.arange(48) % len(latency.REGIONS)
     means = latency.region_delays()[np.ix_(place, place)]
     times = np.sort(latency.simulate_latency(means, 200, hotstuff=True, seed=1), axis=1)
+    data = card(3)["data that the goal needs there"]
     found = {
         "committee that fails once in 10⁹ draws": (seats, ""),
         "messages of a decision, HotStuff": (quorums.hotstuff_messages(seats), ""),
         "the same, PBFT": (quorums.pbft_messages(seats), ""),
         "decision by HotStuff over six regions": (float(np.median(times[:, 32])), "s"),
-        "uplink for the data, if one leader sends it": (card(3)["data that the goal needs there"] * (seats - 1), "byte/s"),
+        "uplink for the data, if one leader sends it": (data * (seats - 1), "byte/s"),
     }
     binds = "The leader's uplink: the data of the rollup, sent to each member by one computer."
     decided = "A committee by VRF that decides by HotStuff, and data that nodes pass on to one another (chapter 5)."

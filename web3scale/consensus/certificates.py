@@ -222,7 +222,8 @@ class CertifiedLedger:
         self, transfer: Signed[Transfer], verdict: str, places: list[int], certificates: Sequence[Said[Decision]]
     ) -> None:
         """Check that there is one certificate of each place, which says this and nothing else."""
-        require(len(certificates) == len(places), "certificate: there must be one of each shard", certificates=len(certificates))
+        given = len(certificates)
+        require(given == len(places), "certificate: there must be one of each shard", given=given)
         for at, certificate in zip(places, certificates, strict=True):
             wanted, committee = Decision(at, self.epoch, digest(transfer), verdict), self.committees[at]
             for name, value in vars(wanted).items():
