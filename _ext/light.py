@@ -147,5 +147,5 @@ def finish(app, exception):
 
 def setup(app):
     app.add_js_file("frames.js", loading_method="defer")
-    app.connect("build-finished", finish)
+    app.connect("build-finished", finish, priority=900)  # after the theme has written its colours of code
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -124,7 +124,9 @@ def lab(browser, folder):
     ]
     with (folder / "log").open("w") as log:
         trust = [sys.executable, "-m", "jupyter", "trust", *sorted((folder / "chapters").glob("*.ipynb"))]
-        subprocess.run(trust, env=environment, stdout=log, stderr=log, check=True)  # as postBuild does
+        fonts = [sys.executable, "-c", "import matplotlib.font_manager"]
+        for command_of in (trust, fonts):  # as postBuild does
+            subprocess.run(command_of, env=environment, stdout=log, stderr=log, check=True)
         server = subprocess.Popen(command, env=environment, stdout=log, stderr=log)
     try:
         end = time.monotonic() + 60
