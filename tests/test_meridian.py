@@ -3,6 +3,7 @@
 import pytest
 
 from web3scale import limits, meridian
+from web3scale.consensus.committees import sampled_failure
 from web3scale.crypto import example_key, public_key
 from web3scale.errors import DomainError
 from web3scale.foundations.laws import amdahl_speedup
@@ -40,6 +41,13 @@ def test_a_change_in_chapter_2_travels_to_chapter_3(monkeypatch):
     assert card(3)["in a rollup with validity proofs"] > 1.5 * before
 
 
+def test_the_committee_bears_the_adversary_that_it_should(monkeypatch):
+    seats, uplink = card(4)["committee that fails once in 10⁹ draws"], "uplink for the data, if one leader sends it"
+    assert sampled_failure(seats, meridian.ADVERSARY, 1 / 3) <= 1e-9 < sampled_failure(seats - 10, 0.25, 1 / 3)
+    assert card(4)[uplink] == card(3)["data that the goal needs there"] * (seats - 1)
+    assert card(4)["decision by HotStuff over six regions"] < meridian.FINAL
+
+
 def test_a_sentence_says_the_numbers_of_its_card():
     assert (meridian.BLOCK, meridian.INTERVAL) == (1_000_000, 600)
     assert "one block of 1 MB in 600 s" in card(1).binds
@@ -50,7 +58,7 @@ def test_a_sentence_says_the_numbers_of_its_card():
     assert card(2)["disk for it, after a year"] < meridian.BUDGET
 
 
-@pytest.mark.parametrize("chapter", [1, 2, 3])
+@pytest.mark.parametrize("chapter", [1, 2, 3, 4, 5])
 def test_a_card_shows_all_its_numbers_as_text_and_as_a_table(chapter):
     shown, table = repr(card(chapter)), card(chapter)._repr_html_()
     for words in card(chapter).found:
@@ -58,10 +66,10 @@ def test_a_card_shows_all_its_numbers_as_text_and_as_a_table(chapter):
         assert f"<td>{words}</td>" in table
 
 
-@pytest.mark.parametrize("chapter", [0, 4, True, "1", None])
+@pytest.mark.parametrize("chapter", [0, 6, True, "1", None])
 def test_there_is_a_card_for_each_written_chapter(chapter):
     assert card(1)
-    with pytest.raises(DomainError, match=r"chapter must be one of 1 \.\.\. 3"):
+    with pytest.raises(DomainError, match=r"chapter must be one of 1 \.\.\. 5"):
         card(chapter)
 
 

@@ -10,10 +10,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import lru_cache
 
+import numpy as np
+
 from web3scale import limits, queues
+from web3scale.consensus import committees, latency, quorums
 from web3scale.errors import DomainError, shown
 from web3scale.facts import load_chains
 from web3scale.layers import channels, rollups
+from web3scale.network import topology
 
 BLOCK, INTERVAL, TRANSFER = 1_000_000, 600, 250  # bytes, seconds, bytes
 NODES, PEERS, MONTH = 10_000, 8, 30 * 86_400
@@ -22,6 +26,8 @@ NODE = 2000  # transfers a second that one node alone could check
 BUDGET, DISK = 100, 0.08e-9  # money a node and month; money a byte and month, the offer "disk" of chapter 2
 CHANNEL = (153, 281)  # virtual bytes to open a channel and to close it alone, counted field by field in section 3.3
 RECORD = 75  # bytes of a signed record among a million accounts
+UPLINK = 25e6 / 8  # byte/s, of the home of chapter 2
+ADVERSARY = 0.25  # share of the stake that a committee has to bear
 RISK = 0.45  # the adversary's share of block production that layer 1 has to bear
 
 
@@ -109,7 +115,44 @@ def _layers() -> Card:
     return Card("chapter 3", found, binds, decided)
 
 
-_CARDS = (_foundations, _limits, _layers)
+def _consensus() -> Card:
+    seats = committees.smallest_committee(ADVERSARY, 1 / 3, 1e-9, 1)
+    place = np.arange(48) % len(latency.REGIONS)
+    means = latency.region_delays()[np.ix_(place, place)]
+    times = np.sort(latency.simulate_latency(means, 200, hotstuff=True, seed=1), axis=1)
+    found = {
+        "committee that fails once in 10⁹ draws": (seats, ""),
+        "messages of a decision, HotStuff": (quorums.hotstuff_messages(seats), ""),
+        "the same, PBFT": (quorums.pbft_messages(seats), ""),
+        "decision by HotStuff over six regions": (float(np.median(times[:, 32])), "s"),
+        "uplink for the data, if one leader sends it": (
+            card(3)["data that the goal needs there"] * (seats - 1),
+            "byte/s",
+        ),
+    }
+    binds = "The leader's uplink: the data of the rollup, sent to each member by one computer."
+    decided = "A committee by VRF that decides by HotStuff, and data that nodes pass on to one another (chapter 5)."
+    return Card("chapter 4", found, binds, decided)
+
+
+def _network() -> Card:
+    data, link = card(3)["data that the goal needs there"], float(latency.region_delays().mean())
+    found = {
+        "hops at least, with 8 links a node": (float(np.ceil(topology.moore_diameter(NODES, PEERS))), ""),
+        "uplink for the data, in a flood": ((PEERS - 1) * data, "byte/s"),
+        "the same, if nobody gets it twice": (data, "byte/s"),
+        "mean delay of a link, over six regions": (link, "s"),
+        "until all have the data of a second": (
+            limits.tree_coverage_time(NODES, PEERS - 1, link, data / UPLINK),
+            "s",
+        ),
+    }
+    binds = "Copies: a node sends each byte to seven others in turn, and six of seven copies come too late."
+    decided = "Eight neighbours drawn at random; the data go to a few of them and are announced to others."
+    return Card("chapter 5", found, binds, decided)
+
+
+_CARDS = (_foundations, _limits, _layers, _consensus, _network)
 
 
 @lru_cache(typed=True)
