@@ -266,9 +266,9 @@ def prune_links(graph: Graph, links: Links, *, least_degree: Annotated[int, Whol
 def add_links(graph: Graph, links: Links, *, most_degree: Annotated[int, Whole(1)]) -> Graph:
     """Add up to `links` links, each where it raises λ₂ most by the first-order estimate; 2 to 2000 nodes.
 
-    Let v be the eigenvector of λ₂, of length 1. A link between i and j raises λ₂ by at most (vᵢ − vⱼ)², and at this rate
-    while it is light and λ₂ simple (Ghosh and Boyd 2006). Both must have less than `most_degree` links. It ends early
-    where no such pair is left. A graph in pieces is joined first: there v differs between the pieces.
+    Let v be the eigenvector of λ₂, of length 1. A link between i and j raises λ₂ by at most (vᵢ − vⱼ)², and at this
+    rate while it is light and λ₂ simple (Ghosh and Boyd 2006). Both must have less than `most_degree` links. It ends
+    early where no such pair is left. A graph in pieces is joined first: there v differs between the pieces.
 
     >>> long = add_links(ring(12), 2, most_degree=3)
     >>> algebraic_connectivity(long) > algebraic_connectivity(ring(12))
